@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Container
 from pathlib import Path
 
 from diptych.core.files import files_below, fsync_folder, write_bytes
@@ -44,7 +44,6 @@ class Uploads:
         if is_owned(path):
             self.file(path).unlink(missing_ok=True)
 
-    def orphans(self, paths: Collection[str]) -> list[Path]:
+    def orphans(self, paths: Container[str]) -> list[Path]:
         """Files that belong to none of these rows."""
-        known = {self.file(path) for path in paths if is_owned(path)}
-        return [file for file in files_below(self.folder) if file not in known]
+        return [file for file in files_below(self.folder) if OWNED + str(file.relative_to(self.folder)) not in paths]

@@ -16,9 +16,10 @@ from diptych.library.encoder import Encoder
 from diptych.library.images import Wanted, read_again
 from diptych.library.opened import Opened
 from diptych.library.rendering.thumbnails import SIZE, Thumbnails
-from diptych.library.store.protocol import Store, cells, values
+from diptych.library.store.protocol import Part, Store, cells, values
 from diptych.library.store.rows import Row, new_id
 
+from .hashed_texts import HashedTexts
 from .problems import Problem
 from .verify import is_leftover, leftovers
 
@@ -42,13 +43,16 @@ def difference(before: Iterable[Problem], after: Iterable[Problem]) -> Repair:
 
 def remove_leftovers(opened: Opened) -> None:
     """Half-written files and thumbnails of no row go; uploaded files of no row move to the folder `lost`."""
-    rows = list(cells(opened.store(), "path", "content", part="all"))
-    for path in opened.thumbnails.orphans({content for _, content in rows}):
+    paths, contents = HashedTexts(), HashedTexts()
+    for block in opened.store().scan(["path", "content"], "all"):
+        paths.add(block["path"])
+        contents.add(block["content"])
+    for path in opened.thumbnails.orphans(contents):
         path.unlink(missing_ok=True)
     for left in leftovers(opened):
         with contextlib.suppress(OSError):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
-    for file in opened.uploads.orphans({path for path, _ in rows}):
+    for file in opened.uploads.orphans(paths):
         if is_leftover(file):
             file.unlink(missing_ok=True)
         else:
@@ -59,14 +63,15 @@ def remove_leftovers(opened: Opened) -> None:
 
 def separate_ids(store: Store) -> None:
     """Give every row an id of its own. At no moment is a row in no version."""
-    seen = Counter(values(store, "id", "all"))
-    taken = set(seen)
+    taken = _hashed(store, "id", "all")
+    twice = taken.twice()
+    seen = Counter(one for one in values(store, "id", "all") if hash(one) in twice) if twice else Counter[str]()
     for identifier in [one for one, count in seen.items() if count > 1]:
         rows = {(row.path, row.content): row for row in store.get([identifier], "all")}
         copies = []
         for row in rows.values():
             copies.append(replace(row, id=new_id(row.path, row.content, taken)))
-            taken.add(copies[-1].id)
+            taken.add([copies[-1].id])
         store.write(copies)
         store.write([], [identifier])
         store.write([replace(copies[0], id=identifier)], [copies[0].id])
@@ -74,9 +79,11 @@ def separate_ids(store: Store) -> None:
 
 def doubles(store: Store, folder: Path) -> list[Row]:
     """Of rows that share a path, all but one: the one whose image is there stays, else that of the lowest id."""
+    twice = _hashed(store, "path", "live").twice()
     by_path: defaultdict[str, list[Wanted]] = defaultdict(list)
-    for identifier, path, content in cells(store, "id", "path", "content"):
-        by_path[path].append(Wanted(identifier, path, content))
+    for identifier, path, content in cells(store, "id", "path", "content") if twice else ():
+        if hash(path) in twice:
+            by_path[path].append(Wanted(identifier, path, content))
     surplus: list[str] = []
     for ones in by_path.values():
         if len(ones) > 1:
@@ -84,6 +91,14 @@ def doubles(store: Store, folder: Path) -> list[Row]:
             ordered = sorted(ones, key=lambda one: (one.id not in there, one.id))
             surplus += [one.id for one in ordered[1:]]
     return store.get(surplus)
+
+
+def _hashed(store: Store, column: str, part: Part) -> HashedTexts:
+    """The values of a column."""
+    found = HashedTexts()
+    for block in store.scan([column], part):
+        found.add(block[column])
+    return found
 
 
 def remake_vectors(store: Store, problems: Iterable[Problem], encoder: Encoder, folder: Path) -> None:

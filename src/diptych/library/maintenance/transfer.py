@@ -14,6 +14,7 @@ Rows and trash are of one version of the store.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -25,7 +26,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import safetensors.numpy
@@ -127,33 +128,49 @@ def export(opened: Opened, target: Path, progress: Progress = SILENT) -> Exporte
     try:
         inside = aside / "export"
         sink: _Sink = _TarSink(inside) if target.suffix == ".tar" else _FolderSink(inside)
-        exporting = _Exporting(sink, opened)
-        with contextlib.closing(sink):
+        with contextlib.closing(sink), _Exporting(sink, opened, aside) as exporting:
             images, trashed = exporting.rows(opened.place.at_one_version()[0], progress)
-            manifest = {
+            about = {
                 "kind": _KIND,
                 "format": FORMAT,
                 "diptych": __version__,
                 "library": asdict(opened.card),
                 "pictures": images,
                 "trashed": trashed,
-                "files": {name: asdict(noted) for name, noted in exporting.noted.items()},
             }
-            sink.add(MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+            sink.add(MANIFEST, exporting.manifest(about))
         inside.rename(target)
         fsync_folder(target.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    size = sum(noted.bytes for noted in exporting.noted.values())
-    return Exported(shown, images, trashed, len(exporting.noted), size)
+    return Exported(shown, images, trashed, exporting.files, exporting.bytes)
 
 
 class _Exporting:
-    """The files of an export, one after the other, each noted with its hash."""
+    """The files of an export, one after the other, each noted with its hash. Lines and notes grow on disk, `aside`."""
 
-    def __init__(self, sink: _Sink, opened: Opened) -> None:
+    def __init__(self, sink: _Sink, opened: Opened, aside: Path) -> None:
         self._sink, self._thumbnails, self._uploads = sink, opened.thumbnails, opened.uploads
-        self.noted: dict[str, _Noted] = {}
+        self._aside = aside
+        self._notes = (aside / MANIFEST).open("w+b")
+        self._named: set[bytes] = set()  # digests of the names of the files
+        self.files = self.bytes = 0
+
+    def __enter__(self) -> _Exporting:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._notes.close()
+
+    def manifest(self, about: Mapping[str, Any]) -> Path:
+        """What an export says about itself, with the note of each file."""
+        path = self._aside / "whole.json"
+        self._notes.seek(0)
+        with path.open("wb") as stream:
+            stream.write(json.dumps(about, indent=1).removesuffix("\n}").encode() + b',\n "files": {')
+            shutil.copyfileobj(self._notes, stream)
+            stream.write(b"\n }\n}\n")
+        return path
 
     def rows(self, store: Store, progress: Progress) -> tuple[int, int]:
         """All rows, and the files that go with them; how many rows are live, and how many in the trash.
@@ -162,16 +179,17 @@ class _Exporting:
         """
         columns = sorted(STORED - {"vector", "modified", "name", "folder", "suffix", "texts", "digest"})
         live_columns = [name for name in columns if name not in TRASH_COLUMNS]
-        live = _RowFiles(self.add, live_columns, "items", "vectors")
-        trash = _RowFiles(self.add, columns, "trash", "trash")
-        for block in progress.track(store.scan([*columns, "vector"], "all"), "exporting"):
-            trashed = np.array([one is not None for one in block["deleted_at"]], dtype=bool)
-            live.take(block, ~trashed)
-            trash.take(block, trashed)
-            for content, path in zip(block["content"], block["path"], strict=True):
-                self._files(content, path)
-        live.close()
-        trash.close()
+        with (self._aside / "items.jsonl").open("wb") as items, (self._aside / "trash.jsonl").open("wb") as gone:
+            live = _RowFiles(self.add, live_columns, items, "vectors")
+            trash = _RowFiles(self.add, columns, gone, "trash")
+            for block in progress.track(store.scan([*columns, "vector"], "all"), "exporting"):
+                trashed = np.array([one is not None for one in block["deleted_at"]], dtype=bool)
+                live.take(block, ~trashed)
+                trash.take(block, trashed)
+                for content, path in zip(block["content"], block["path"], strict=True):
+                    self._files(content, path)
+            live.close()
+            trash.close()
         return live.count, trash.count
 
     def _files(self, content: str, path: str) -> None:
@@ -183,30 +201,34 @@ class _Exporting:
 
     def add(self, name: str, source: bytes | Path) -> None:
         """A file of the export, once."""
-        if name not in self.noted:
+        digest = hashlib.blake2b(name.encode(), digest_size=16).digest()
+        if digest not in self._named:
             noted = _Noted(len(source) if isinstance(source, bytes) else source.stat().st_size, _content_of(source))
             self._sink.add(name, source)
-            self.noted[name] = noted
+            separator = b"," if self.files else b""
+            self._notes.write(separator + f"\n  {json.dumps(name)}: {json.dumps(asdict(noted))}".encode())
+            self._named.add(digest)
+            self.files += 1
+            self.bytes += noted.bytes
 
 
 class _RowFiles:
-    """The lines and vectors of live rows, or of those in the trash."""
+    """The lines and vectors of live rows, or of those in the trash. The lines are collected in a file."""
 
-    def __init__(self, add: Callable[[str, bytes], None], columns: Sequence[str], lines: str, vectors: str) -> None:
-        self._add, self._columns, self._lines_name, self._vectors_name = add, columns, lines, vectors
-        self._lines: list[bytes] = []
+    def __init__(
+        self, add: Callable[[str, bytes | Path], None], columns: Sequence[str], lines: IO[bytes], vectors: str
+    ) -> None:
+        self._add, self._columns, self._lines, self._vectors_name = add, columns, lines, vectors
         self._waiting: list[np.ndarray[Any, Any]] = []
         self._shards = 0
-
-    @property
-    def count(self) -> int:
-        return len(self._lines)
+        self.count = 0
 
     def take(self, block: Mapping[str, Any], chosen: Bool[np.ndarray, n]) -> None:
         """Add the chosen rows of a block that `Store.scan` gave."""
         for at in np.flatnonzero(chosen):
             line = json.dumps({name: block[name][at] for name in self._columns}, ensure_ascii=True)
-            self._lines.append(f"{line}\n".encode())
+            self._lines.write(f"{line}\n".encode())
+        self.count += int(chosen.sum())
         self._waiting.append(block["vector"][chosen])
         while sum(map(len, self._waiting)) >= SHARD:
             joined = np.concatenate(self._waiting)
@@ -216,7 +238,9 @@ class _RowFiles:
     def close(self) -> None:
         if sum(map(len, self._waiting)):
             self._shard(np.concatenate(self._waiting))
-        self._add(f"{self._lines_name}.jsonl", b"".join(self._lines))
+        self._lines.flush()
+        file = Path(self._lines.name)
+        self._add(file.name, file)
 
     def _shard(self, vectors: Float32[np.ndarray, "n d"]) -> None:
         data = safetensors.numpy.save({"vectors": np.ascontiguousarray(vectors)})

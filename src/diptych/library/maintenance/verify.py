@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ from diptych.core.file_names import unescape
 from diptych.core.files import files_below
 from diptych.core.shapes import Float32
 from diptych.library.opened import Opened
-from diptych.library.rendering.thumbnails import Thumbnails
-from diptych.library.store.protocol import cells
+from diptych.library.store.protocol import Store, cells, values
 from diptych.library.store.rows import is_owned
-from diptych.library.view import Snapshot
+from diptych.library.view import JournalledSnapshot, Snapshot
 
+from .hashed_texts import HashedTexts
 from .problems import Problem, Verdict
 
 _UNIT = 1e-3  # how far a vector's length may be from 1
@@ -28,25 +28,30 @@ _MANY_VERSIONS = 2000  # more than a minute of single writes, or an hour of inde
 
 
 def check(opened: Opened, old_generations: Sequence[Path]) -> Verdict:
-    """Read every row once."""
+    """Read every row once, block by block; of all rows together 8 bytes each of id, path and content are kept."""
     store, version = opened.store(), opened.place.token()
     rows = _CheckedRows(opened)
+    comparison = _Comparison(opened.snapshots.on_disk(), version)
     problems: list[Problem] = []
-    columns = ["id", "path", "content", "bytes", "modified_ns", "vector"]
-    for block in store.scan(columns):
+    for block in store.scan(["id", "path", "content", "bytes", "modified_ns", "vector"]):
         problems += rows.take(block)
-    trashed = list(cells(store, "id", "path", "content", part="trash"))
-    problems += rows.take_trashed([identifier for identifier, _, _ in trashed])
-    problems += _thumbnail_problems(opened.thumbnails, rows, {content for _, _, content in trashed})
-    orphans = opened.uploads.orphans({*rows.paths, *(path for _, path, _ in trashed)})
-    problems += [Problem("orphan_file", str(file), "no row has it") for file in orphans if not is_leftover(file)]
+        comparison.take(block)
+    paths_twice = rows.paths.twice()  # before those of the trash come to them
+    for block in store.scan(["id", "path", "content"], "trash"):
+        rows.note(block)
+    problems += _twice(store, rows.ids.twice(), paths_twice)
+    problems += rows.thumbnails.values()
+    orphans = opened.thumbnails.orphans(rows.contents)
+    problems += [Problem("orphan_thumb", str(path), "it belongs to no image") for path in orphans]
+    lost = opened.uploads.orphans(rows.paths)
+    problems += [Problem("orphan_file", str(file), "no row has it") for file in lost if not is_leftover(file)]
     problems += [Problem("leftover_file", str(file), "half-written by a killed process") for file in leftovers(opened)]
     if (kept := opened.place.versions_kept()) > _MANY_VERSIONS:
         problems.append(Problem("old_versions", str(opened.folder), f"{kept} versions are kept"))
     problems += [Problem("old_generation", folder.name, "of a model used before") for folder in old_generations]
-    on_disk = opened.snapshots.on_disk()
-    problems += _snapshot_problems(None if on_disk is None else on_disk.merged, version, rows)
-    return Verdict(len(rows.ids), tuple(problems))
+    if opened.place.token() == version:  # else the rows may be of a later version than the snapshot
+        problems += comparison.problems(rows.count)
+    return Verdict(rows.count, tuple(problems))
 
 
 def leftovers(opened: Opened) -> Iterator[Path]:
@@ -63,38 +68,37 @@ def is_leftover(file: Path) -> bool:
 
 
 class _CheckedRows:
-    """What is collected from all rows, and the problems of each by itself."""
+    """The problems of each row by itself, and what is noted of all rows."""
 
     def __init__(self, opened: Opened) -> None:
-        self._uploads = opened.uploads
-        self.ids: list[str] = []
-        self.paths: dict[str, str] = {}  # path -> content
-        self.vectors: list[Float32[np.ndarray, "n d"]] = []
-        self._seen: set[str] = set()
+        self._uploads, self._thumbs = opened.uploads, opened.thumbnails
         self._dim = opened.card.dim
+        self.count = 0
+        self.ids, self.paths, self.contents = HashedTexts(), HashedTexts(), HashedTexts()
+        self.thumbnails: dict[str, Problem] = {}  # by content: several rows may share one
 
-    def take(self, block: dict[str, Any]) -> list[Problem]:
+    def note(self, block: Mapping[str, Any]) -> None:
+        """Remember which rows there are."""
+        self.ids.add(block["id"])
+        self.paths.add(block["path"])
+        self.contents.add(block["content"])
+
+    def take(self, block: Mapping[str, Any]) -> list[Problem]:
+        """The problems of some live rows, but those of thumbnails."""
+        self.note(block)
+        self.count += len(block["id"])
         problems = []
-        for identifier, path, content in zip(block["id"], block["path"], block["content"], strict=True):
-            if identifier in self._seen:
-                problems.append(Problem("duplicate_id", identifier, f"two rows have it, one for {path}"))
-            if path in self.paths:
-                problems.append(Problem("duplicate_path", path, f"two rows have it, one is {identifier}"))
-            self._seen.add(identifier)
-            self.paths[path] = content
         for path, size, modified in zip(block["path"], block["bytes"], block["modified_ns"], strict=True):
             if is_owned(path):
                 problems += _original_problems(self._uploads.file(path), path, size)
             else:
                 problems += _file_problems(path, size, modified)
-        problems += self._vector_problems(block["id"], block["vector"])
-        self.ids += block["id"]
-        self.vectors.append(block["vector"])
-        return problems
-
-    def take_trashed(self, ids: list[str]) -> list[Problem]:
-        twice = [one for one, count in Counter(ids).items() if count > 1 or one in self._seen]
-        return [Problem("duplicate_id", one, "a row in the trash has it too") for one in twice]
+        for content, path in zip(block["content"], block["path"], strict=True):
+            if not self._thumbs.is_whole(content):
+                file = self._thumbs.path(content)
+                kind = "damaged_thumb" if file.is_file() else "missing_thumb"
+                self.thumbnails[content] = Problem(kind, path, str(file))
+        return problems + self._vector_problems(block["id"], block["vector"])
 
     def _vector_problems(self, ids: list[str], vectors: Float32[np.ndarray, "n d"]) -> list[Problem]:
         if vectors.shape != (len(ids), self._dim):
@@ -102,6 +106,72 @@ class _CheckedRows:
         lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
         wrong = np.flatnonzero(~(np.abs(lengths - 1) <= _UNIT))
         return [Problem("bad_vector", ids[row], f"its length is {lengths[row]:.4g}, expected 1") for row in wrong]
+
+
+class _Comparison:
+    """The snapshot, with the journal over it, compared with the store's rows block by block.
+
+    A missing or old snapshot is made again; one with other rows than its version has is a problem.
+    """
+
+    def __init__(self, newest: JournalledSnapshot | None, version: str | None) -> None:
+        self._newest = None if newest is None or newest.version != version else newest
+        self._found = 0
+        self._different = ""  # what is, if anything
+
+    def take(self, block: Mapping[str, Any]) -> None:
+        """Compare some rows of the store."""
+        if self._newest is None or self._different:
+            return
+        for part, hidden in self._newest.parts:
+            names = np.array(block["id"], dtype=part.ids.dtype)
+            places = np.searchsorted(part.ids, names)
+            same = part.ids.take(places, mode="clip") == names if len(part) else np.zeros(len(names), dtype=bool)
+            at = np.flatnonzero(same & ~np.isin(places, hidden))
+            self._found += len(at)
+            if not np.allclose(normalise(block["vector"][at]), part.vectors[places[at]], atol=_UNIT):
+                self._different = "vectors"
+            elif not _have_paths(part, places[at].tolist(), [block["path"][one] for one in at.tolist()]):
+                self._different = "rows"
+
+    def problems(self, count: int) -> list[Problem]:
+        """What is wrong, once all rows of the store were compared: so many."""
+        if self._newest is None:
+            return []
+        different = self._different or ("" if self._found == count == len(self._newest) else "ids")
+        where = str(self._newest.base.folder)
+        return [Problem("stale_snapshot", where, f"its {different} are not those of the store")] if different else []
+
+
+def _have_paths(part: Snapshot, rows: Sequence[int], paths: Sequence[str]) -> bool:
+    try:
+        return all(part.row(row)["path"] == path for row, path in zip(rows, paths, strict=True))
+    except (LibraryError, KeyError, TypeError):
+        return False
+
+
+def _twice(store: Store, ids: Set[int], paths: Set[int]) -> Iterator[Problem]:
+    """The rows that share an id or a path with another, among those of these hashes; the store is read again for them.
+
+    Nothing is read when there are none.
+    """
+    if not ids and not paths:
+        return
+    seen: set[str] = set()
+    at_paths: set[str] = set()
+    for identifier, path in cells(store, "id", "path"):
+        if hash(identifier) in ids:
+            if identifier in seen:
+                yield Problem("duplicate_id", identifier, f"two rows have it, one for {path}")
+            seen.add(identifier)
+        if hash(path) in paths:
+            if path in at_paths:
+                yield Problem("duplicate_path", path, f"two rows have it, one is {identifier}")
+            at_paths.add(path)
+    trashed = Counter(one for one in values(store, "id", "trash") if hash(one) in ids)
+    for identifier, count in trashed.items():
+        if count > 1 or identifier in seen:
+            yield Problem("duplicate_id", identifier, "a row in the trash has it too")
 
 
 def _file_problems(path: str, size: int, modified_ns: int) -> list[Problem]:
@@ -126,34 +196,3 @@ def _original_problems(file: Path, path: str, size: int) -> list[Problem]:
     if found != size:
         return [Problem("damaged_original", path, f"{file} has {found:,} bytes, expected {size:,}")]
     return []
-
-
-def _thumbnail_problems(thumbnails: Thumbnails, rows: _CheckedRows, trashed: set[str]) -> list[Problem]:
-    problems = []
-    shown = {content: path for path, content in rows.paths.items()}
-    for content, path in shown.items():
-        if not thumbnails.path(content).is_file():
-            problems.append(Problem("missing_thumb", path, str(thumbnails.path(content))))
-        elif not thumbnails.is_whole(content):
-            problems.append(Problem("damaged_thumb", path, str(thumbnails.path(content))))
-    orphans = thumbnails.orphans({*shown, *trashed})
-    return problems + [Problem("orphan_thumb", str(path), "it belongs to no image") for path in orphans]
-
-
-def _snapshot_problems(snapshot: Snapshot | None, version: str | None, rows: _CheckedRows) -> list[Problem]:
-    """A missing or old snapshot is made again; one with other rows than its version has is a problem."""
-    if snapshot is None or snapshot.version != version:
-        return []
-    where = str(snapshot.folder)
-    names = np.array(rows.ids, dtype=snapshot.ids.dtype)
-    order = np.argsort(names, kind="stable")
-    if not np.array_equal(names[order], snapshot.ids):
-        return [Problem("stale_snapshot", where, "its ids are not those of the store")]
-    vectors = np.concatenate(rows.vectors) if rows.vectors else snapshot.vectors
-    if not np.allclose(normalise(vectors)[order], snapshot.vectors, atol=_UNIT):
-        return [Problem("stale_snapshot", where, "its vectors are not those of the store")]
-    try:
-        same = all(snapshot.row(row)["path"] in rows.paths for row in range(len(snapshot)))
-    except (LibraryError, KeyError, TypeError):
-        same = False
-    return [] if same else [Problem("stale_snapshot", where, "its rows are not those of the store")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from pathlib import Path
 
 from diptych.core.files import files_below
@@ -55,6 +55,6 @@ class Thumbnails:
         data = self.read(content)
         return data is not None and data.startswith(_START) and data.endswith(_END)
 
-    def orphans(self, contents: Collection[str]) -> list[Path]:
+    def orphans(self, contents: Container[str]) -> list[Path]:
         """Files that belong to none of these contents."""
         return [path for path in files_below(self.folder) if path.suffix != ".jpg" or path.stem not in contents]

@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import posixpath
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -157,7 +157,7 @@ def text_of(meta: Any) -> str | None:
     return meta["texts"][0] if meta.get("kind") == TEXT_KIND and meta.get("texts") else None
 
 
-def new_id(path: str, content: str, taken: Collection[str]) -> str:
+def new_id(path: str, content: str, taken: Container[str]) -> str:
     """An id for an image that the library did not have: stable for the same path and content, never one in use."""
     candidates = (fingerprint.combined((path, content, str(attempt)))[:ID_LENGTH] for attempt in itertools.count())
     return next(one for one in candidates if one not in taken)

@@ -8,11 +8,12 @@ from __future__ import annotations
 from diptych.library.store.places import Place
 
 from .base import Points, Ranking, RowFacts, View
+from .journalled import JournalledSnapshot
 from .local import LocalView
 from .snapshot import Snapshot
 from .snapshots import Snapshots
 
-__all__ = ["Points", "Ranking", "RowFacts", "Snapshot", "Snapshots", "View", "open_view"]
+__all__ = ["JournalledSnapshot", "Points", "Ranking", "RowFacts", "Snapshot", "Snapshots", "View", "open_view"]
 
 
 def open_view(snapshots: Snapshots, place: Place) -> View:

@@ -48,6 +48,11 @@ class JournalledSnapshot:
         """Bytes of the journal that led here; whoever opens the library reads them again."""
         return self._position
 
+    @property
+    def parts(self) -> tuple[tuple[Snapshot, Int64[np.ndarray, h]], ...]:
+        """The snapshot on disk and what is over it, each with those of its rows that do not count."""
+        return (self.base, self._hidden), (self._over, exact.NONE)
+
     def __len__(self) -> int:
         return len(self.base) - len(self._hidden) + len(self._over)
 
@@ -76,7 +81,7 @@ class JournalledSnapshot:
         The vectors are read once for all queries.
         """
         found: list[list[Found]] = [[] for _ in queries]
-        for part, hidden in ((self.base, self._hidden), (self._over, exact.NONE)):
+        for part, hidden in self.parts:
             rows = None if ids is None else part.find(ids)
             for listed, ranked in zip(found, _ranked(part, queries, counts, rows, hidden), strict=True):
                 listed += _listed(part, *ranked)
