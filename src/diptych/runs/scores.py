@@ -71,6 +71,14 @@ def retrieval_scores(
     return {"score": round(sum(result.values()), 2), **result}
 
 
+def vector_scores(vectors: Float32[np.ndarray, "r d"], text: Embed, pairs: FeaturePairs) -> dict[str, float]:
+    """How texts find the vector of their record (t2o) among those given for all records, as `retrieval_scores` does."""
+    texts = _embed(text, pairs.texts, np.arange(len(pairs.texts)))
+    found = evaluate_embeddings(Embeddings(vectors, texts, pairs.text_owner), resamples=0, cuts=_CUTS)
+    result = _percent("t2o", found.scores.text_to_image)
+    return {"score": round(sum(result.values()), 2), **result}
+
+
 def _judged_scores(texts: Float32[np.ndarray, "m d"], pairs: FeaturePairs, relevant_from: float) -> dict[str, float]:
     """Queries find their related documents among all documents of the records (q2d); Spearman's rho of grades."""
     judged = judged_texts(pairs.written, pairs.text_owner, texts)

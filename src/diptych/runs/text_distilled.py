@@ -1,6 +1,7 @@
 """Several languages by distillation: a new text side learns to give what the teacher's gives for the originals.
 
-Images stay the teacher's: the result is one model, with the teacher's image side and the student's text side.
+Images stay the teacher's: the result is one model, with the teacher's image side and the student's text side. A teacher
+that embeds texts alone has no image side, and so has its student: it finds texts by texts.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import torch
 from torch import Tensor
 
 from diptych.core.config import Part
-from diptych.core.errors import ConfigError
+from diptych.core.cosine import normalise
+from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.notes import cut_note
 from diptych.core.protocols import TextTower
 from diptych.core.registry import get
@@ -23,6 +25,7 @@ from diptych.core.types import Pair
 from diptych.data.features import FeaturePairs, Selection, collect, text_rows
 from diptych.data.seen import Seen, as_marks, marks_of, read_seen, value_marks
 from diptych.encoders.graphs import read_graph
+from diptych.encoders.none import NONE, NoImages
 from diptych.models import DualEncoder, card, load, require_cosine
 from diptych.models import folder as files
 from diptych.models.heads import IdentityHead
@@ -38,11 +41,11 @@ from .config import SideSettings, TrainConfig
 from .dual_encoder import embedder
 from .reading import Splits
 from .run import Fitted, RunContext
-from .scores import retrieval_scores
+from .scores import Embed, retrieval_scores, vector_scores
 from .trained import TrainedRecipe
 
 UNPAIRED, WITHOUT = "unpaired_text", "text_without_original"  # kinds of notes
-_LABELS = {"i2t": "image → text", "t2i": "text → image"}
+_LABELS = {"i2t": "image → text", "t2i": "text → image", "t2o": "text → the teacher's vectors of its record"}
 _STATISTICS_ROWS = 20_000
 
 
@@ -89,6 +92,7 @@ class TextDistilledRecipe(TrainedRecipe[TextDistilledConfig]):
             raise ConfigError("no teacher to distil from; name one as teacher (--teacher)")
         super().__init__(dataclasses.replace(config, text=config.text.with_network_resolved()), place)
         self.teacher = load(config.teacher, device=place.device)
+        self._of_texts = not self.teacher.has_images
         require_cosine(self.teacher, "learning its text vectors")
         self.text_tower: TextTower = towers.text_tower(
             config.tower, lambda: ["an image of a thing"] * 100, device=place.device
@@ -117,9 +121,18 @@ class TextDistilledRecipe(TrainedRecipe[TextDistilledConfig]):
         if towers.trains_tokenizer(config.tower):
             self.text_tower = self._tokenizer(splits, selection)
         training = texts_alone(splits.train, self.text_tower, place, selection)
-        validation = collect(
-            splits.val, self.teacher.image_tower, self.text_tower, place.features, selection, progress=place.progress
-        )
+        if self._of_texts:
+            validation = texts_alone(splits.val, self.text_tower, place, selection)
+            self._of_records = self._record_vectors(validation)
+        else:
+            validation = collect(
+                splits.val,
+                self.teacher.image_tower,
+                self.text_tower,
+                place.features,
+                selection,
+                progress=place.progress,
+            )
         self._targets = text_targets(training.text_owner, training.written, config.original, unpaired=config.unpaired)
         captions = training.captions
         self._wanted = self._targets.vectors(self._teachers(captions))
@@ -147,6 +160,28 @@ class TextDistilledRecipe(TrainedRecipe[TextDistilledConfig]):
             return np.concatenate([self.teacher.text_head(read[part]) for part in parts])
 
         return encode
+
+    def _record_vectors(self, pairs: FeaturePairs) -> Any:
+        """The teacher's mean vector of each record's originals, (records, d) of unit length."""
+        found = text_targets(pairs.text_owner, pairs.written, self.config.original)
+        without = sorted(set(range(pairs.records)) - set(pairs.text_owner[found.originals].tolist()))
+        if without:
+            raise DataError(
+                f"{len(without)} validation records have no text in {self.config.original!r} for the teacher to read, "
+                f"such as {pairs.keys[without[0]]}",
+                Reason.EMPTY_TEXT,
+            )
+        vectors = self._teachers(pairs.captions)(found.originals.tolist())
+        summed = np.zeros((pairs.records, vectors.shape[1]), dtype=np.float32)
+        np.add.at(summed, pairs.text_owner[found.originals], vectors)
+        return normalise(summed)
+
+    def _scores(self, text: Embed) -> dict[str, float]:
+        """Of the student: with the teacher's images; where it has none, how texts find their record's vector."""
+        pairs = self.validation
+        if not self._of_texts:
+            return retrieval_scores(self.teacher.image_head, text, pairs)
+        return vector_scores(self._of_records, text, pairs)
 
     def _note(self, targets: TextTargets) -> None:
         if targets.unpaired:
@@ -176,8 +211,7 @@ class TextDistilledRecipe(TrainedRecipe[TextDistilledConfig]):
             return torch.mean(1 - (given * target).sum(-1))
 
         def validate() -> dict[str, float]:
-            image = self.teacher.image_head
-            return retrieval_scores(image, embedder(side, trainer.fabric.device), self.validation)
+            return self._scores(embedder(side, trainer.fabric.device))
 
         order = TextBatches(
             np.arange(training.records),
@@ -191,7 +225,7 @@ class TextDistilledRecipe(TrainedRecipe[TextDistilledConfig]):
         writes = trainer.fabric.is_global_zero
         self._trained = side.cpu().eval()
         with torch.inference_mode():
-            scores = retrieval_scores(self.teacher.image_head, embedder(self._trained), self.validation)
+            scores = self._scores(embedder(self._trained))
         return Fitted(scores, fits, writes)
 
     def save(self, folder: Any, record: Mapping[str, Any]) -> None:
@@ -218,8 +252,13 @@ class TextDistilledRecipe(TrainedRecipe[TextDistilledConfig]):
         )
 
     def starts(self) -> dict[str, DualEncoder]:
-        """The teacher."""
-        return {"teacher": self.teacher}
+        """The teacher; none where it has no images to find texts by."""
+        return {} if self._of_texts else {"teacher": self.teacher}
+
+    def _image_words(self) -> str:
+        if self._of_texts:
+            return "none, as the teacher has none"
+        return f"that of {self.teacher.name} (fingerprint `{self.teacher.fingerprint[:16]}`), as it is"
 
     def _seen(self) -> Seen:
         earlier = None if self.teacher.joint else read_seen(self.teacher.folder)
@@ -235,7 +274,7 @@ class TextDistilledRecipe(TrainedRecipe[TextDistilledConfig]):
             record,
             f"On the {record['data']['val']} validation records, all against all, in all their languages:\n\n{table}",
             [
-                f"image side: that of {self.teacher.name} (fingerprint `{self.teacher.fingerprint[:16]}`), as it is",
+                f"image side: {self._image_words()}",
                 f"text side: tower `{config.tower.name}`{network} → head `{config.head.name}`",
                 f"trained to give, for texts in {config.original!r} and their translations, the teacher's vector of "
                 f"the original; seed {config.seed}",
@@ -265,6 +304,9 @@ def texts_alone(pairs: Sequence[Pair], tower: TextTower, place: RunContext, sele
 def _image_side(teacher: DualEncoder) -> TrainedSide:
     """The teacher's image side as it is saved again."""
     side = teacher.config.image
+    if not teacher.has_images:
+        dim = teacher.dim
+        return TrainedSide(NoImages(dim), Part(NONE, {"dim": dim}), Part("identity"), IdentityHead(dim, dim))
     if teacher.joint:
         part = Part(side.tower, dict(side.options))
         return TrainedSide(teacher.image_tower, part, Part("identity"), IdentityHead(side.features, teacher.dim))

@@ -16,7 +16,7 @@ from diptych.library.view.remote import RemoteView
 @pytest.fixture
 def views(filled, painter, tmp_path):
     """The same rows by each view, some of them written since the snapshot."""
-    filled.delete([filled.items().items[0].id])
+    filled.delete([next(item.id for item in filled.items().items if item.name != "red.png")])
     filled.add([NewItem(painter(tmp_path / "new.png", "red", mark=3).read_bytes(), texts=["new"])])
     return LocalView(filled.opened.snapshots), RemoteView(filled.opened.snapshots)
 

@@ -14,6 +14,7 @@ from diptych.encoders.export import GraphSpec, write_graphs  # noqa: E402
 from diptych.models.dual import OnnxHead  # noqa: E402
 from diptych.models.heads import LinearHead  # noqa: E402
 from diptych.models.networks import build_network  # noqa: E402
+from diptych.models.networks.base import by_length  # noqa: E402
 from diptych.models.networks.recurrent import GRUText, reverse  # noqa: E402
 from diptych.models.side import Side  # noqa: E402
 
@@ -24,9 +25,10 @@ PARTS = [
     Part("transformer", {"width": 8, "layers": 2, "heads": 2}),
     Part("gru", {"embedding": 5, "hidden": 6, "layers": 2}),
     Part("gru", {"embedding": 5, "hidden": 6, "layers": 2, "bidirectional": True}),
+    Part("transformer", {"width": 8, "layers": 2, "heads": 2, "pool": "mean"}),
 ]
 every = pytest.mark.parametrize(
-    "part", PARTS, ids=["bag", "gru", "bigru", "transformer", "two-layers", "bigru-two-layers"]
+    "part", PARTS, ids=["bag", "gru", "bigru", "transformer", "two-layers", "bigru-two-layers", "mean"]
 )
 
 
@@ -68,6 +70,32 @@ def test_a_bag_is_the_mean_of_its_words(tokens: Any) -> None:
     found = network(torch.tensor([[3, 3, 5, -1]]))[0]
     assert torch.allclose(found, (2 * words[3] + words[5]) / 3, atol=1e-6)
     assert words.abs().max() <= 0.1
+
+
+def test_a_transformer_takes_the_first_state_or_the_mean_of_all(tokens: Any, ids: torch.Tensor) -> None:
+    first, mean = built(PARTS[3], tokens), built(PARTS[6], tokens)
+    with torch.no_grad():
+        x, kept = first._states(ids[:1])
+        for block in first.blocks:
+            x = block(x, kept)
+        states = first.norm(x)[0, :4]  # the first text has four tokens
+        assert torch.allclose(first(ids)[0], states[0], atol=1e-6)
+        assert torch.allclose(mean(ids)[0], states.mean(0), atol=1e-6)
+        assert mean.attention(ids).sum(1) == pytest.approx(np.ones(4), abs=1e-6)
+    with pytest.raises(ConfigError, match="pool = 'last': expected one of 'first', 'mean'"):
+        built(Part("transformer", {"width": 8, "heads": 2, "pool": "last"}), tokens)
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 100])
+def test_rows_by_length_are_the_rows_together(ids: torch.Tensor, at_once: int) -> None:
+    widths: list[int] = []
+
+    def network(rows: torch.Tensor) -> torch.Tensor:
+        widths.append(rows.shape[1])
+        return rows.clamp(min=0).sum(1, keepdim=True).float()
+
+    assert by_length(ids, network, at_once).tolist() == ids.clamp(min=0).sum(1, keepdim=True).tolist()
+    assert widths == {1: [1, 2, 4, 7], 3: [4, 7], 100: [7]}[at_once]
 
 
 def test_a_transformer_says_how_its_first_token_attends_in_the_last_block(tokens: Any, ids: torch.Tensor) -> None:

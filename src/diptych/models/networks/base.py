@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -89,6 +90,20 @@ def trim_padding(ids: Int[Tensor, "b l"]) -> Int[Tensor, "b k"]:
         return ids
     kept = (ids >= 0).any(0).nonzero()
     return ids[:, : int(kept[-1]) + 1 if len(kept) else 1]
+
+
+def by_length(
+    ids: Int[Tensor, "b l"], network: Callable[[Int[Tensor, "n k"]], Float[Tensor, "n f"]], at_once: int
+) -> Float[Tensor, "b f"]:
+    """What `network` makes of rows of ids, `at_once` rows of about equal length at a time: little padding is computed.
+
+    All at once while being exported.
+    """
+    if is_tracing() or len(ids) <= at_once:
+        return network(ids)
+    order = (ids >= 0).sum(1).argsort(stable=True)
+    made = torch.cat([network(trim_padding(ids[part])) for part in torch.split(order, at_once)])
+    return made[order.argsort()]
 
 
 def is_tracing() -> bool:

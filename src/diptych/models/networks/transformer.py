@@ -12,8 +12,11 @@ from diptych.core.checks import at_least, share
 from diptych.core.errors import ConfigError
 from diptych.core.registry import Part, register
 from diptych.core.shapes import Bool, Float, Int
-from diptych.models.networks.base import Network, mask_of, set_pace, trim_padding
+from diptych.models.networks.base import Network, by_length, mask_of, set_pace, trim_padding
 from diptych.models.networks.begun import OPTION, take_weights, with_options_of_beginning
+
+_POOLS = ("first", "mean")
+_AT_ONCE = 64  # rows of about equal length that go through the blocks together
 
 
 class Block(nn.Module):
@@ -39,12 +42,12 @@ class Block(nn.Module):
         shifted: Tensor = x + self.dropout(self.feed_forward(self.norm_feed_forward(x)))
         return shifted
 
-    def first_attention(self, x: Float[Tensor, "b l w"], kept: Bool[Tensor, "b l"]) -> Float[Tensor, "b l"]:
-        """How the first place spreads its attention, the mean over heads; each row adds up to 1."""
+    def shares(self, x: Float[Tensor, "b l w"], kept: Bool[Tensor, "b l"]) -> Float[Tensor, "b l l"]:
+        """How each place spreads its attention, the mean over heads; each row adds up to 1."""
         query, key, _ = self._split(self.norm_attention(x))
-        scores = (query[:, :, :1] @ key.transpose(2, 3)) / query.shape[-1] ** 0.5
+        scores = (query @ key.transpose(2, 3)) / query.shape[-1] ** 0.5
         shares: Tensor = scores.masked_fill(~kept[:, None, None, :], -torch.inf).softmax(-1)
-        return shares.mean(1)[:, 0]
+        return shares.mean(1)
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key and value, each (b, heads, l, w / heads)."""
@@ -59,7 +62,7 @@ class Block(nn.Module):
 
 @register.network("transformer")
 class TransformerText(Network):
-    """Word pieces with learnt positions → `layers` blocks → the state of the first token ([CLS]).
+    """Word pieces with learnt positions → `layers` blocks → the state of the first token ([CLS]), or the mean of all.
 
     The sizes are those of X-MRS (arXiv 2012.01345), section 3.2: 2 layers and 2 heads over vectors of 768,
     trained from scratch on one long sequence of title, ingredients and instructions.
@@ -70,6 +73,7 @@ class TransformerText(Network):
         width, layers, heads: sizes; the feed-forward layer is `feed_forward` wide, or 4 x width.
         dropout: share dropped of the inputs and of each sub-layer's output in training.
         word_dropout: probability in training that a token after the first is left out of a text.
+        pool: "first", or "mean" over the states of all tokens, which learns faster where little is trained.
         begins_as: a model of ours whose text side has such a network over the same tokenizer: its weights are those to
             begin with, and its options those that are left out here.
         rate: learning rate as a share of the head's.
@@ -91,12 +95,16 @@ class TransformerText(Network):
         feed_forward: int = 0,
         dropout: float = 0.1,
         word_dropout: float = 0.0,
+        pool: str = "first",
         begins_as: str = "",
         rate: float = 1.0,
         frozen_epochs: int = 0,
     ) -> None:
         super().__init__()
         at_least("layers", layers, 1)
+        if pool not in _POOLS:
+            raise ConfigError(f"pool = {pool!r}: expected one of {', '.join(map(repr, _POOLS))}")
+        self.pool = pool
         set_pace(self, rate, frozen_epochs)
         self.word_dropout, self._begins_as = share("word_dropout", word_dropout), begins_as
         self.dim = width
@@ -117,7 +125,9 @@ class TransformerText(Network):
     @classmethod
     def resolved(cls, part: Part) -> Part:
         """With the options of the network that it begins as."""
-        return with_options_of_beginning(part, {"width": 768, "layers": 2, "heads": 2, "feed_forward": 0})
+        return with_options_of_beginning(
+            part, {"width": 768, "layers": 2, "heads": 2, "feed_forward": 0, "pool": "first"}
+        )
 
     @classmethod
     def saved(cls, part: Part) -> Part:
@@ -125,21 +135,30 @@ class TransformerText(Network):
         return Part(part.name, {key: value for key, value in part.options.items() if key != OPTION})
 
     def forward(self, rows: Int[Tensor, "b l"]) -> Float[Tensor, "b f"]:
-        """The first token's final state of rows of token ids (-1 is padding)."""
+        """Features of rows of token ids (-1 is padding)."""
+        return by_length(rows, self._features, _AT_ONCE)
+
+    def _features(self, rows: Int[Tensor, "b l"]) -> Float[Tensor, "b f"]:
         x, kept = self._states(rows)
         for block in self.blocks:
             x = block(x, kept)
-        first: Tensor = self.norm(x[:, 0])
-        return first
+        return self._pooled(self.norm(x), kept)
 
     def attention(self, rows: Int[Tensor, "b l"]) -> Float[Tensor, "b l"]:
-        """How the state that becomes the features spreads its attention over the tokens in the last block."""
+        """How the states that become the features spread their attention over the tokens in the last block."""
         x, kept = self._states(rows)
         *below, last = self.blocks
         for block in below:
             x = block(x, kept)
-        shares: Tensor = last.first_attention(x, kept)  # type: ignore[operator]
-        return shares
+        shares: Tensor = last.shares(x, kept)  # type: ignore[operator]
+        return self._pooled(shares, kept)
+
+    def _pooled(self, states: Tensor, kept: Tensor) -> Tensor:
+        """The rows of the places (b, l, n) as one row of each text (b, n)."""
+        if self.pool == "first":
+            return states[:, 0]
+        places = kept.unsqueeze(-1)
+        return (states * places).sum(1) / places.sum(1)
 
     def _states(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """What goes into the first block, and where there is a token."""
