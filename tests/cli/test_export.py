@@ -127,6 +127,32 @@ def test_what_cannot_be_exported_is_named(diptych, exported, tmp_path, model, co
     assert not (tmp_path / "out").exists()
 
 
+def test_a_model_that_was_trained_here_becomes_small_by_images(diptych, shapes, tmp_path):
+    from ..conv_models import write_conv_model
+
+    model, out = write_conv_model(tmp_path), tmp_path / "small"
+    words = "models", "export", model, "--out", out, "--precision", "int8"
+    code, _, err = diptych(*words)
+    assert code == 2
+    assert "--images SOURCE" in err
+    assert not out.exists()
+    code, printed, err = diptych(*words, "--images", shapes.parent, "--json")
+    assert code == 0, err
+    found = json.loads(printed)
+    assert found["images"] == {"calibrating": 28, "measuring": 7}  # of 35 in the training split; one in five measures
+    assert found["least_cosine"]["image_side"] > 0.9
+    passed = next(note for note in found["notes"] if note["kind"] == "skipped")
+    assert (passed["count"], "not_an_image" in passed["detail"]) == (1, True)
+    library = tmp_path / "library"
+    assert diptych("index", shapes.parent, "--library", library, "--model", out)[0] == 0
+    code, printed, _ = diptych("search", "red", "--library", library, "--json")
+    assert (code, len(json.loads(printed)["hits"])) == (0, 10)
+    assert diptych("eval", shapes, "--model", out)[0] == 0
+    code, _, err = diptych(*words[:2], out, "--out", tmp_path / "again")
+    assert code == 2
+    assert f"exported already; export what it was made from: {model}" in err
+
+
 def test_a_folder_of_something_else_is_left_alone(diptych, clip_folder, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     code, _, err = diptych("models", "export", f"hf:{clip_folder}", "--out", tmp_path)

@@ -122,11 +122,12 @@ def read_graph(folder: Path, name: str) -> Graph:
             weights = {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}
     except (OSError, ValueError, SafetensorError, DecodeError) as error:
         raise ModelError(f"cannot read the graph {name} of {folder}: {error}; copy the whole folder again") from error
+    as_read = not any(each.name.endswith((HALF, BYTE)) for each in proto.graph.initializer)
     kept = [node for node in proto.graph.node if not any(i.endswith((HALF, BYTE, WIDE)) for i in node.input)]
     del proto.graph.node[:]
     proto.graph.node.extend(kept)
     del proto.graph.initializer[:]
-    return Graph(proto, weights)
+    return Graph(proto, weights, as_read)
 
 
 def stored(name: str, value: np.ndarray, compact: bool) -> dict[str, np.ndarray]:
@@ -160,7 +161,7 @@ def _bound(graph: Graph, location: str, places: Mapping[str, tuple[int, int]]) -
     for key, value in graph.weights.items():
         if (key if graph.as_read else key.removesuffix(SCALE)) not in needed:
             continue
-        if value.nbytes < INLINE_BELOW:  # shape constants must be inline for shape inference
+        if value.nbytes < INLINE_BELOW or value.dtype == np.int64:  # sizes must be inline for shape inference
             wide = value.astype(np.float32) if value.dtype == np.float16 and not graph.as_read else value
             proto.graph.initializer.append(onnx.numpy_helper.from_array(wide, key))
             continue

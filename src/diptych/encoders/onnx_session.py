@@ -65,6 +65,13 @@ def start_session(
     return session
 
 
+def quantisation() -> Any:
+    """ONNX Runtime's tools that make graphs of smaller numbers; they need onnx."""
+    import onnxruntime.quantization.shape_inference
+
+    return onnxruntime.quantization
+
+
 def require_provider(device: str) -> None:
     """Raise ConfigError for a device of ONNX Runtime alone that the installed one cannot use."""
     if device in PACKAGES:

@@ -50,7 +50,7 @@ def _graph(module: nn.Module, example: Tensor, name: str, precision: str, free: 
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
     found = _traced(module, example, name, free)
-    return found if precision == "fp32" else _narrowed(found, in_bytes=precision == "int8")
+    return found if precision == "fp32" else narrowed(found, in_bytes=precision == "int8")
 
 
 def _traced(module: nn.Module, example: Tensor, name: str, free: Mapping[int, str]) -> Graph:
@@ -145,7 +145,7 @@ def _transposed(graph: Graph) -> Graph:
     return _with(graph, nodes, weights)
 
 
-def _narrowed(graph: Graph, *, in_bytes: bool) -> Graph:
+def narrowed(graph: Graph, *, in_bytes: bool) -> Graph:
     """With large weights in 16 bits and, where asked for, the matrices of products and of lookups in 8.
 
     What is stored in 16 bits becomes 32 bits again when the graph is loaded, except rows that are looked up, which
@@ -199,7 +199,7 @@ class _Narrow:
             value = self._graph.weights.get(name)
             if value is None or name in self._weights:
                 continue
-            if value.dtype != np.float32 or value.size <= HALF_ABOVE or not _fits(value):
+            if value.dtype != np.float32 or value.size <= HALF_ABOVE or value.ndim < 2 or not _fits(value):
                 self._weights[name] = functools.partial(np.asarray, value)
             elif name not in self._widened:
                 self._half(name, value)

@@ -16,7 +16,7 @@ from diptych.core.extras import need
 from diptych.core.file_names import escape
 from diptych.core.notes import Note
 from diptych.data.readers import SourceOptions
-from diptych.models.folder import model_kind
+from diptych.models.folder import EXPORTED, model_kind
 
 
 def export(
@@ -25,31 +25,38 @@ def export(
     *,
     out: Path,
     precision: Literal["fp32", "fp16", "int8"] = "fp32",
+    images: Annotated[str, Parameter(metavar="SOURCE")] = "",
     check: Annotated[str, Parameter(metavar="SOURCE")] = "",
     bootstrap: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 2000,
     options: Reading = SourceOptions(),
     common: Common = Common(),
 ) -> None:
-    """Write a model that runs on PyTorch as a folder that runs on ONNX Runtime, without PyTorch.
+    """Write a model as a folder that runs on ONNX Runtime without PyTorch, or in smaller numbers.
 
     The folder is a model like any other: index, search, serve and all other commands take it as --model, on the
     devices of ONNX Runtime (--device). Its vectors are those of the original within rounding (fp32) or nearly (fp16,
     int8), but it is another model: a library of the original moves to it by diptych library reembed.
+
+    A model that was trained here over a frozen tower runs without PyTorch as it is. int8 makes it smaller and quicker:
+    its convolutions then compute in 8 bits, by ranges that are measured on --images.
 
     A cross-encoder needs this only where it was saved before December 2026, or with int8 to halve its size: training
     writes its graphs. What diptych rerank fit found for it is kept; its tokens are made anew.
 
     Examples:
         diptych models export hf:openai/clip-vit-base-patch32 --out clip
+        diptych models export runs/photos/model --out photos-int8 --precision int8 --images photos/ --check pairs.csv
         diptych models export runs/cross-encoder/model --out cross-encoder-int8 --precision int8
         diptych models export open_clip:ViT-B-32/laion2b_s34b_b79k --out clip-int8 --precision int8 --check flickr8k/
 
     Args:
-        model: Dual encoder: its address, or a model folder whose towers run on PyTorch. Or the folder of a
-            cross-encoder.
+        model: Dual encoder: its address, or a model folder. Or the folder of a cross-encoder.
         out: Folder to write; an older model there is replaced.
         precision: fp32 keeps all; fp16 halves the size; int8 quarters it and is quickest. Weights of a cross-encoder
-            are saved in 16 bits, so that fp32 is fp16 there.
+            and of a model trained here are saved in 16 bits, so that fp32 is fp16 there.
+        images: Folder of images, or a source of pairs (of its training split, where it has one) of the kind that the
+            model will see. int8 of convolutions needs them: at most 320 are drawn (--seed), and one in five of these
+            measures how near the vectors are to the original's.
         check: Source of pairs: what the export costs in recall, with paired differences, and how much faster it is,
             printed and written into its card.
         bootstrap: Resamples behind the differences of --check.
@@ -62,19 +69,27 @@ def export(
     if model_kind(Path(model).expanduser()) == "cross":
         if check:
             raise ConfigError("--check measures dual encoders; leave it out, and compare by diptych rerank check")
+        if images:
+            raise ConfigError("--images are for dual encoders; a cross-encoder needs none, so leave it out")
         _export_cross_encoder(model, out, precision, common)
         return
     from diptych.models import load
-    from diptych.models.exporting import export_model, write_card
+    from diptych.models.exporting import MEASURED, export_model, write_card
+    from diptych.runs.export_images import draw_images
 
     original = load(model, device=common.device)
-    config, nearness = export_model(original, out, precision=precision, progress=common.progress())
+    drawn = None
+    if images:
+        drawn = draw_images(original.preprocess, images, options, seed=common.seed or 0, progress=common.progress())
+    config, nearness = export_model(
+        original, out, precision=precision, images=None if drawn is None else drawn.pixels, progress=common.progress()
+    )
     size = sum(path.stat().st_size for path in out.iterdir())
     found: dict[str, Any] = {
         "model": str(out),
         "name": config.name,
         "fingerprint": config.fingerprint,
-        "precision": precision,
+        "precision": config.training[EXPORTED]["precision"],
         "bytes": size,
         "least_cosine": nearness,
     }
@@ -82,7 +97,16 @@ def export(
         f"{out}: {config.name}, {size / 1e6:.0f} MB",
         *(f"{name.replace('_', ' ')}: cosine to the original at least {value:.4f}" for name, value in nearness.items()),
     ]
-    notes: tuple[Note, ...] = ()
+    notes: tuple[Note, ...] = tuple(drawn.notes) if drawn else ()
+    if drawn:
+        used = config.training[EXPORTED].get("images", 0)
+        found["images"] = {"calibrating": used, "measuring": min(len(drawn.pixels) - used, MEASURED)}
+        lines.insert(
+            1,
+            "images: "
+            + (f"{used} for the ranges, " if used else "")
+            + f"{found['images']['measuring']} others for the nearness",
+        )
     if check:
         from diptych.runs.export_check import check_export
 
@@ -95,8 +119,9 @@ def export(
             seed=common.seed or 0,
             progress=common.progress(),
         )
-        write_card(out, config, nearness, measured.table())
-        found["check"], notes = measured.to_json(), measured.comparison.notes
+        write_card(out, original, config, nearness, measured.table())
+        found["check"] = measured.to_json()
+        notes = (*notes, *measured.comparison.notes)
         lines += ["", measured.table().strip(), ""]
     lines.append(f"next: diptych index IMAGES --library LIBRARY --model {quote(str(out))}")
     common.show(found, "\n".join(lines), notes)

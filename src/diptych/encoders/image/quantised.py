@@ -1,0 +1,137 @@
+"""A convolutional graph that computes in 8 bits: ONNX Runtime's static quantisation. Needs onnx.
+
+The ranges of all values in between are measured on images, so that nothing is measured while it runs. Weights have 7 of
+the 8 bits, with a scale for each channel: a processor without an instruction for products of bytes (x86 before VNNI)
+adds two products in 16 bits, which 8 x 8 bits would exceed and 8 x 7 bits never do. See
+https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diptych.core.protocols import SILENT, Progress
+from diptych.core.shapes import Float32
+from diptych.encoders.graphs import Graph
+from diptych.encoders.joined_graphs import taken_apart, whole, widened
+from diptych.encoders.onnx_session import quantisation, start_session
+
+_BATCH = 4
+_ACTIVATIONS = ("Clip", "Relu")
+
+
+def is_convolutional(graph: Graph) -> bool:
+    """Whether most of the weights are those of convolutions, which can compute in 8 bits by fixed ranges.
+
+    Attention and its large outliers cannot: there each row needs a range of its own.
+    """
+    sizes = {key: value.size for key, value in graph.weights.items()}
+    read = {node.input[1] for node in graph.proto.graph.node if node.op_type == "Conv"}
+    return 2 * sum(sizes.get(key, 0) for key in read) > sum(sizes.values())
+
+
+def quantised(graph: Graph, planes: Float32[np.ndarray, "n 3 h w"], *, progress: Progress = SILENT) -> Graph:
+    """The graph with convolutions, and what stands between them, in 8 bits.
+
+    Args:
+        graph: normalised images, the only input, to outputs of floats.
+        planes: normalised images of the kind that it will see, for the ranges.
+        progress: told about the images.
+    """
+    import onnx
+
+    tools = quantisation()
+    made = whole(widened(graph))
+    name = made.graph.input[0].name
+    with tempfile.TemporaryDirectory(prefix="diptych-int8-") as folder:
+        paths = [Path(folder) / f"{step}.onnx" for step in ("whole", "prepared", "quantised")]
+        _fix_padding(made, paths[0], name, planes[:2])
+        paths[0].write_bytes(made.SerializeToString())
+        tools.shape_inference.quant_pre_process(str(paths[0]), str(paths[1]), skip_symbolic_shape=True)
+        batches = [planes[start : start + _BATCH] for start in range(0, len(planes), _BATCH)]
+        tools.quantize_static(
+            str(paths[1]),
+            str(paths[2]),
+            _Images(name, progress.track(batches, "batches of images for the ranges", len(batches))),
+            nodes_to_exclude=_behind_convolutions(onnx.load(str(paths[1])).graph.node),
+            per_channel=True,
+            reduce_range=True,
+            activation_type=tools.QuantType.QUInt8,
+            weight_type=tools.QuantType.QInt8,
+        )
+        return _plain(paths[2], graph)
+
+
+class _Images:
+    """What the calibration reads, one batch after another."""
+
+    def __init__(self, name: str, batches: Iterator[np.ndarray]) -> None:
+        self._name, self._batches = name, batches
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next batch; None at the end."""
+        batch = next(self._batches, None)
+        return None if batch is None else {self._name: batch}
+
+
+def _fix_padding(proto: Any, path: Path, name: str, planes: Float32[np.ndarray, "2 3 h w"]) -> None:
+    """Put constants in the place of the padding's widths, which follow from the size of the images.
+
+    PyTorch's exporter leaves their arithmetic in the graph, so that no padding could become part of its convolution.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    given = {each.name for each in proto.graph.initializer}
+    pads = [node for node in proto.graph.node if node.op_type == "Pad" and node.input[1] not in given]
+    asked = list(dict.fromkeys(node.input[1] for node in pads))
+    if not asked:
+        return
+    probe = onnx.ModelProto()
+    probe.CopyFrom(proto)
+    probe.graph.output.extend(helper.make_tensor_value_info(each, TensorProto.INT64, None) for each in asked)
+    path.write_bytes(probe.SerializeToString())
+    session = start_session(path, spinning=False, device="cpu")
+    found = [session.run(asked, {name: planes[:count]}) for count in (1, len(planes))]
+    fixed = {each: one for each, one, other in zip(asked, *found, strict=True) if np.array_equal(one, other)}
+    proto.graph.initializer.extend(numpy_helper.from_array(value, f"{each}/fixed") for each, value in fixed.items())
+    for node in pads:
+        if node.input[1] in fixed:
+            node.input[1] = f"{node.input[1]}/fixed"
+            if list(node.input[2:]) == [""]:  # zeros, said in a way that keeps a padding from its convolution
+                del node.input[2:]
+
+
+def _behind_convolutions(nodes: Sequence[Any]) -> list[str]:
+    """The names of the nodes that no convolution needs: pooled features keep all their digits.
+
+    What cuts off a convolution's values stays with it.
+    """
+    needed: set[str] = set()
+    found = []
+    for node in reversed(nodes):
+        if node.op_type == "Conv" or needed.intersection(node.output):
+            needed.update(node.input)
+        elif node.op_type not in _ACTIVATIONS:
+            found.append(node.name)
+    return found
+
+
+def _plain(path: Path, original: Graph) -> Graph:
+    """What was written, with the outputs and the versions of the original, of the operators' sets that it uses."""
+    import onnx
+
+    proto = onnx.load(str(path))
+    used = {node.domain for node in proto.graph.node}
+    kept = [each for each in proto.opset_import if each.domain in used]
+    del proto.opset_import[:], proto.metadata_props[:]
+    proto.opset_import.extend(kept)
+    proto.ir_version = original.proto.ir_version
+    del proto.graph.output[:]
+    proto.graph.output.extend(original.proto.graph.output)
+    return taken_apart(proto)
