@@ -27,6 +27,7 @@ from diptych.encoders.graphs import read_graph  # noqa: E402
 from diptych.encoders.image.onnx import OnnxImageTower  # noqa: E402
 from diptych.models.heads import EnsembleHead  # noqa: E402
 from diptych.runs import dual_encoder, heads  # noqa: E402
+from diptych.runs.run import RunContext  # noqa: E402
 from diptych.training import checkpoints  # noqa: E402
 from diptych.training.settings import TrainingSettings  # noqa: E402
 
@@ -257,6 +258,15 @@ def test_refitting_starts_from_the_models_heads(small_model: Path, shapes: Path,
     texts = ["a red circle", "blaues Band"]
     assert refit.encode_texts(texts) == pytest.approx(start.encode_texts(texts), abs=2e-3)
     assert (refit.config.image.tower, refit.config.text.tower) == ("fake", "fake")  # not the path of a folder
+
+
+def test_going_on_from_a_model_draws_other_batches_and_crops(small_model: Path, tmp_path: Path, small: Any) -> None:
+    place = RunContext(tmp_path)
+    first, on = (dual_encoder.DualEncoderRecipe(small(dim=0, init=init), place) for init in ("", str(small_model)))
+    again = dual_encoder.DualEncoderRecipe(small(dim=0, init=str(small_model)), place)
+    assert first.draws(7) == 7
+    assert on.draws(7) == again.draws(7) != 7
+    assert on.draws(8) != on.draws(7)
 
 
 def test_refitting_with_heads_that_do_not_fit(small_model: Path, shapes: Path, tmp_path: Path, small: Any) -> None:
