@@ -31,7 +31,7 @@ from diptych.runs.run import RunContext  # noqa: E402
 from diptych.training import checkpoints  # noqa: E402
 from diptych.training.settings import TrainingSettings  # noqa: E402
 
-OTHER_KINDS = ("distil.toml", "distill.toml", "multilingual.toml")  # see tests/runs
+OTHER_KINDS = ("distil.toml", "distill.toml", "multilingual.toml", "reranker.toml", "words.toml")  # see tests/runs
 CONFIGS = [
     path
     for path in sorted((Path(__file__).parents[2] / "configs").rglob("*.toml"))

@@ -37,11 +37,11 @@ def train(
     (curve.png), checkpoints and the model. When it is interrupted or killed, the same command continues.
 
     Examples:
-        diptych train configs/base.toml flickr8k/
+        diptych train configs/methods/strong.toml flickr8k/
         diptych train configs/heads.toml my-pairs.csv --image-column photo --text-columns title --out runs/mine
         diptych train configs/heads.toml my-pairs.csv --set training.epochs=20 --set seed=1
         diptych train configs/heads.toml my-pairs.csv --also flickr8k/
-        diptych train configs/base.toml flickr8k/ --with languages.jsonl --with emoji/:0.3
+        diptych train configs/methods/strong.toml flickr8k/ --with languages.jsonl --with emoji/:0.3
         diptych train configs/cross_encoder.toml flickr8k/
         diptych train configs/synthesis/xmc_emoji.toml emoji/
 

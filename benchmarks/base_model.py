@@ -1,0 +1,75 @@
+"""Make the models that ship: `base`, and the re-ranker fitted to it.
+
+    python benchmarks/base_model.py flickr8k/ --languages flickr8k-languages.jsonl --encoder MINILM --out runs/base \
+        --with emoji/:0.2 --with recipes-zh/:0.05
+
+FLICKR8K and `--languages` (of benchmarks/languages.py) hold the same photos. `--encoder` is a folder of MiniLM, which
+teaches the words and is no part of the model; `--with` names further sources of the last training, each with its share.
+5 % of the training photos, always the same ones, are held out of every step: on them each step chooses its epoch, and
+the re-ranker is fitted. The validation split is not read.
+
+Each step is a command of `diptych`, which is printed. A step that is finished is not repeated, and one that was
+interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data")
+    parser.add_argument("--languages", required=True, help="the same photos with captions in several languages")
+    parser.add_argument("--encoder", required=True, help="folder of the English sentence encoder that teaches")
+    parser.add_argument("--with", dest="sources", action="append", default=[], help="SOURCE:SHARE, further data")
+    parser.add_argument("--out", type=Path, default=Path("runs/base"))
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    out, seed = options.out, ("--seed", str(options.seed))
+    english = f'text.tower.towers=["use", "hf:{options.encoder}"]'
+
+    def model(step: str) -> Path:
+        return out / step / "model"
+
+    def train(step: str, config: str, data: str, *more: object, command: str = "train") -> None:
+        if not (model(step) / "config.json").exists():
+            diptych(command, CONFIGS / config, data, "--out", out / step, *seed, *more)
+
+    train("heads", "base/heads.toml", options.data, "--set", english)
+    late = "base/late_stages.toml"
+    train("late-stages", late, options.data, "--set", english, "--set", f"init={model('heads')}")
+    again = (f"init={model('late-stages')}", "training.epochs=4", "training.learning_rate=3e-4")
+    train("late-stages-2", late, options.data, *(word for setting in (english, *again) for word in ("--set", setting)))
+    teacher = ("--teacher", f"sentence-transformers:{options.encoder}")
+    train("words", "base/words.toml", options.languages, *teacher, command="distill")
+    joined = f'text.tower.towers=["use", "model:{model("words")}"]'
+    further = [word for source in options.sources for word in ("--with", source)]
+    parts = ("--set", f"image.tower=finetuned:{model('late-stages-2')}", "--set", joined)
+    begins = f"text.network.begins_as={model('words')}"
+    train("base", "base.toml", options.languages, *further, *parts, "--set", begins)
+    maps = f'image.tower={{name="finetuned-maps:{model("late-stages")}", stage6=true}}'
+    partners = f"model={model('late-stages')}"
+    train("reranker", "base/reranker.toml", options.data, "--set", maps, "--set", partners)
+    for step, images in (("base", ("--images", options.data)), ("reranker", ())):
+        if not (out / f"{step}-int8" / "config.json").exists():
+            diptych("models", "export", model(step), "--out", out / f"{step}-int8", "--precision", "int8", *images)
+    both = ("--model", out / "base-int8", "--reranker", out / "reranker-int8")
+    diptych("rerank", "fit", options.data, "--split", "train", "--share", "0.05", *both)
+
+
+def diptych(*words: object) -> None:
+    command = ["diptych", *map(str, words)]
+    print("$ " + " ".join(command), flush=True)
+    ran = subprocess.run([sys.executable, "-m", *command])
+    if ran.returncode:
+        sys.exit(ran.returncode)
+
+
+if __name__ == "__main__":
+    main()
