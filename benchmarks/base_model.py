@@ -44,13 +44,11 @@ def main() -> None:
     train("heads", "base/heads.toml", options.data, "--set", english)
     late = "base/late_stages.toml"
     train("late-stages", late, options.data, "--set", english, "--set", f"init={model('heads')}")
-    again = (f"init={model('late-stages')}", "training.epochs=4", "training.learning_rate=3e-4")
-    train("late-stages-2", late, options.data, *(word for setting in (english, *again) for word in ("--set", setting)))
     teacher = ("--teacher", f"sentence-transformers:{options.encoder}")
     train("words", "base/words.toml", options.languages, *teacher, command="distill")
     joined = f'text.tower.towers=["use", "model:{model("words")}"]'
     further = [word for source in options.sources for word in ("--with", source)]
-    parts = ("--set", f"image.tower=finetuned:{model('late-stages-2')}", "--set", joined)
+    parts = ("--set", f"init={model('late-stages')}", "--set", joined)
     begins = f"text.network.begins_as={model('words')}"
     train("base", "base.toml", options.languages, *further, *parts, "--set", begins)
     maps = f'image.tower={{name="finetuned-maps:{model("late-stages")}", stage6=true}}'

@@ -269,6 +269,21 @@ def test_going_on_from_a_model_draws_other_batches_and_crops(small_model: Path, 
     assert on.draws(8) != on.draws(7)
 
 
+def test_a_fresh_text_side_beside_images_that_go_on(
+    small_model: Path, shapes: Path, tmp_path: Path, small: Any
+) -> None:
+    still = TrainingSettings(precision="32-true", epochs=1, batch_size=30, learning_rate=1e-12, weight_decay=0.0)
+    text = runs.SideSettings(Part("words"), Part("bag", {"width": 8}), Part("linear"), fresh=True)
+    config = small(image=runs.SideSettings(), text=text, dim=0, init=str(small_model), training=still)
+    made, start = diptych.load(train(config, tmp_path, shapes).model_folder), diptych.load(small_model)
+    image = shapes.parent / "red-circle-20.png"
+    assert made.encode_images(image) == pytest.approx(start.encode_images(image), abs=2e-3)
+    assert (made.config.text.network, start.config.text.network) == (Part("bag", {"width": 8}), None)
+    assert runs.SideSettings(Part("use")).stated().get("fresh") is None
+    with pytest.raises(ConfigError, match="a fresh side takes nothing from init: name its tower"):
+        runs.SideSettings(fresh=True)
+
+
 def test_refitting_with_heads_that_do_not_fit(small_model: Path, shapes: Path, tmp_path: Path, small: Any) -> None:
     with pytest.raises(ModelError, match=r"do not fit this config; it has dim 16, not 8; leave out dim, head and net"):
         train(small(init=str(small_model), dim=8), tmp_path, shapes)

@@ -140,6 +140,15 @@ class SideSettings:
     network: Part | None = None  # left out: that of `init`, else none
     head: Part | None = None  # left out: the head of `init`, else an MLP
     frozen: bool = False  # the network of `init` is kept as it is, and its features are cached; only the head learns
+    fresh: bool = False  # this side begins from scratch, though there is an `init`: another tower, network and head
+
+    def __post_init__(self) -> None:
+        if self.fresh and (self.tower is None or self.frozen):
+            raise ConfigError("a fresh side takes nothing from init: name its tower, and leave out frozen")
+
+    def stated(self) -> dict[str, Any]:
+        """The fields without the one that came later, where it has its default."""
+        return stated_without(self, "fresh")
 
     def with_network_resolved(self) -> SideSettings:
         """With the options that the network takes from elsewhere; see `Network.resolved`."""
@@ -325,7 +334,7 @@ def _completed(side: SideSettings, start: DualEncoder | None, name: str, dim: in
         if side.network is not None or side.head is not None or side.frozen:
             raise ConfigError(f"the {name} side is none, so it takes no network, no head and no frozen; leave them out")
         return SideSettings(Part(NONE, {"dim": dim}), head=_IDENTITY)
-    if start is None or has_none or (start.joint and side.tower is not None):
+    if start is None or has_none or side.fresh or (start.joint and side.tower is not None):
         return dataclasses.replace(side, head=side.head or Part("mlp"))
     if start.joint:
         joint = start.joint

@@ -133,8 +133,7 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
         for member in range(config.members):
             seed = config.seed + member
             module = self._built(seed, classes)
-            if not config.init or is_joint(config.init):
-                parts.fit_statistics(module, self.training, seed)
+            parts.fit_statistics(module, self.training, seed, config)
             for side in filter(None, (module.text, module.query)):
                 found = side.begin_words(self.text_tower)
                 if found and member == 0 and side is module.text:

@@ -68,10 +68,15 @@ def frozen_network(config: DualEncoderConfig, side: str, tower: ImageTower | Tex
     return network.requires_grad_(False).eval()
 
 
-def fit_statistics(module: TwoSides, training: FeaturePairs, seed: int) -> None:
-    """Take the input statistics of both heads from a sample of the training rows."""
-    every: list[tuple[Side, ImageRows]] = [(module.image, rows) for rows in training.images[:1]]
-    every += [(side, training.texts) for side in (module.text, module.query) if side and len(training.texts)]
+def fit_statistics(module: TwoSides, training: FeaturePairs, seed: int, config: DualEncoderConfig) -> None:
+    """Take the input statistics of the heads that begin from scratch from a sample of the training rows."""
+
+    def begins(side: SideSettings) -> bool:
+        return not config.init or is_joint(config.init) or side.fresh
+
+    every: list[tuple[Side, ImageRows]] = [(module.image, rows) for rows in training.images[:1] if begins(config.image)]
+    if len(training.texts) and begins(config.text):
+        every += [(side, training.texts) for side in (module.text, module.query) if side]
     for side, rows in every:
         most = _STATISTICS_ROWS if side.network is None else _STATISTICS_ROWS_OF_NETWORKS
         enough = min(most, _STATISTICS_NUMBERS // rows.dim)
@@ -101,7 +106,7 @@ def _start_from(module: TwoSides, config: DualEncoderConfig) -> None:
     )
     for side, name, started in sides:
         settings: SideSettings = config.image if name == files.IMAGE_HEAD else config.text
-        if NONE in (started.tower, settings.named_tower.name):
+        if settings.fresh or NONE in (started.tower, settings.named_tower.name):
             continue
         # A network that the older model does not have is new: only the head above it goes on.
         target = side if side.network is not None and started.network is not None else side.head
