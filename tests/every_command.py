@@ -110,6 +110,7 @@ CASES = (
     Case("library verify --library {library}"),
     Case("library repair --library {library}"),
     Case("library compact --library {library}"),
+    Case("library list --library {library} --sort size"),
     Case("library duplicates --library {library}"),
     Case("library reread --library {library}"),
     Case("library rm --where width=41 --library {library}"),

@@ -280,6 +280,9 @@ def _search(
     *,
     filter: Sequence[Mapping[str, Any]] = (),
     where: str | None = None,
+    near: tuple[float, float] | None = None,
+    km: float = 5.0,
+    sort: str = "score",
     language: str | None = None,
     rerank: bool = False,
     candidates: int | None = None,
@@ -288,10 +291,13 @@ def _search(
 ) -> _Call[Found]:
     """The k nearest images to words, an image (path or bytes), a vector or a sum of terms, best first.
 
+    `near`: only images taken within `km` of this latitude and longitude, in degrees.
+    `sort`: the order of the k nearest: score, taken (the newest photo first) or size (most pixels first).
     `rerank`: the cross-encoder orders the first `candidates` (as many as fit it, or `budget_ms`).
     `explain`: the first three say why.
     """
     options = {"k": k, "filter": list(filter), "where": where, "language": language, "rerank": rerank}
+    options |= {"near": near and {"latitude": near[0], "longitude": near[1], "km": km}, "sort": sort}
     options |= {"candidates": candidates, "budget_ms": budget_ms, "explain": explain}
     return _Call("POST", f"/libraries/{library}/search", _found, {"json": {**_as_query(query), **options}})
 
@@ -303,10 +309,15 @@ def _like(library: str, identifier: str, k: int = 20) -> _Call[Found]:
 
 
 def _items(
-    library: str, *, limit: int = 50, after: str | None = None, filter: Sequence[Mapping[str, Any]] = ()
+    library: str,
+    *,
+    limit: int = 50,
+    after: str | None = None,
+    filter: Sequence[Mapping[str, Any]] = (),
+    sort: str = "id",
 ) -> _Call[Page]:
-    """A page of the library's images, by id."""
-    params = {"limit": limit, "filter": json.dumps(list(filter))} | ({"after": after} if after else {})
+    """A page of the library's images, in order of `sort`: id, taken (the newest photo first) or size (most pixels)."""
+    params = {"limit": limit, "filter": json.dumps(list(filter)), "sort": sort} | ({"after": after} if after else {})
 
     def parse(found: Any) -> Page:
         return _made(Page, {**found, "items": [_made(Item, one) for one in found["items"]]})

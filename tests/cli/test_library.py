@@ -43,10 +43,50 @@ def test_delete_trash_undo_purge(diptych, library):
     assert diptych("library", "rm", "--library", library, "x", "--where", "width > 0")[0] == 2
 
 
+def test_images_near_a_place_are_found_and_removed(diptych, library, photos):
+    code, _, err = diptych("search", "red", "--library", library, "--near", "1,1")
+    assert (code, "cannot use --near: no image of this library says its latitude" in err) == (2, True)
+    exif = Image.Exif()
+    exif.get_ifd(0x8825).update({1: "S", 2: (33.0, 51.0, 0.0), 3: "E", 4: (151.0, 12.0, 0.0)})
+    Image.new("RGB", (40, 30), "teal").save(photos / "sydney.jpg", exif=exif)
+    assert diptych("index", photos, "--library", library)[0] == 0
+    search = ("search", "red", "--library", library, "--near", "-33.86,151.2")
+    code, out, err = diptych(*search, "--paths")
+    assert (code, out) == (0, f"{photos / 'sydney.jpg'}\n")
+    assert err.endswith("note: images without coordinates, which are not found by a place: 5\n")
+    assert "0 of 6 pass the filter; latitude has: -33.85" in diptych(*search, "--km", "1")[2]
+    assert diptych(*search[:4], "--near", "-33.86")[0] == 2
+    assert diptych(*search[:4], "--km", "1")[0] == 2
+    listed = json.loads(diptych("library", "list", "--library", library, "--near", "-33.86,151.2", "--json")[1])
+    assert [one["name"] for one in listed["items"]] == ["sydney.jpg"]
+    assert "1 image put" in diptych("library", "rm", "--library", library, "--near", "-33.86,151.2")[1]
+
+
+def test_images_are_searched_and_listed_in_order(diptych, library, photos):
+    assert diptych("library", "list", "--library", library, "--sort", "taken")[0] == 2  # none says a date
+    exif = Image.Exif()
+    exif.get_ifd(0x8769).update({0x9003: "1969:05:01 14:30:05"})
+    Image.new("RGB", (80, 30), "teal").save(photos / "old.jpg", exif=exif)
+    assert diptych("index", photos, "--library", library)[0] == 0
+    code, out, err = diptych("search", "red", "--library", library, "--sort", "taken")
+    assert (code, out.splitlines()[0].split()[3:]) == (0, ["1969-05-01", str(photos / "old.jpg")])
+    assert "note: 5 of the 6 found say no date and come last" in err
+    out = diptych("search", "red", "--library", library, "--sort", "size", "--paths")[1]
+    assert out.splitlines()[0] == str(photos / "old.jpg")
+    listing = ("library", "list", "--library", library, "--sort", "taken", "-k", "1")
+    code, out, _ = diptych(*listing)
+    first, total, following, note = out.splitlines()
+    assert (code, first.split()[1], total) == (0, "1969-05-01", "6 images in all")
+    assert note == "note: images without a date, which come last: 5"
+    code, out, _ = diptych(*shlex.split(following.removeprefix("the next: diptych ")), "--json")
+    assert (code, len(json.loads(out)["items"])) == (0, 1)
+    assert diptych(*listing, "--where", "width > 900")[1].startswith("0 images in all")
+
+
 def test_what_is_removed_is_named_by_id_or_by_path_and_never_guessed(diptych, library, photos, tmp_path, monkeypatch):
     known = ids(diptych, library)
     code, _, err = diptych("library", "rm", "--library", library, known["red.png"], photos / "blue.png")
-    assert (code, "found ids and paths; expected ids, paths or --where" in err) == (2, True)
+    assert (code, "found ids and paths; expected ids, paths, --where or --near" in err) == (2, True)
     code, out, _ = diptych("library", "rm", "--library", library, tmp_path / "elsewhere")
     assert code == 0
     assert f"no image at or below {tmp_path / 'elsewhere'}; named: 1" in out

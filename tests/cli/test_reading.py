@@ -115,7 +115,7 @@ def test_an_encoding_that_must_be_named_is_one_sentence(diptych, folder, models,
 
 def test_index_counts_what_it_passes_over_and_reads_links_once(diptych, folder, models, tmp_path):
     Image.new("RGB", (40, 30), "yellow").save(folder / "scan", "PNG")
-    for name in ("a.psd", "b.psd", "c.svg", "d.NEF", ".hidden.jpg", "notes.txt"):
+    for name in ("a.psd", "b.psd", "c.svg", "d.XCF", ".hidden.jpg", "notes.txt"):
         (folder / name).write_bytes(b"x")
     (folder / ".thumbs").mkdir()
     (folder / "again.jpg").symlink_to(folder / "red.jpg")
@@ -127,13 +127,13 @@ def test_index_counts_what_it_passes_over_and_reads_links_once(diptych, folder, 
     code, out, err = diptych("index", *arguments)
     assert code == 0, err
     assert "5 added" in out
-    assert "note: files of other kinds, passed over: 4 (2 .psd, 1 .nef, 1 .svg)" in out
+    assert "note: files of other kinds, passed over: 4 (2 .psd, 1 .svg, 1 .xcf)" in out
     assert "note: hidden images and folders, passed over: 2 (.hidden.jpg, .thumbs)" in out
     assert "note: images whose names have no suffix, read by what they hold: 1 (scan)" in out
     assert "note: links to files and folders that are read already, passed over: 3" in out
     code, out, _ = diptych("index", *arguments, "--json", "--quiet")
     notes = {note["kind"]: note for note in json.loads(out)["notes"]}
-    assert (notes["other_kind"]["count"], notes["other_kind"]["parts"]) == (4, {".psd": 2, ".svg": 1, ".nef": 1})
+    assert (notes["other_kind"]["count"], notes["other_kind"]["parts"]) == (4, {".psd": 2, ".svg": 1, ".xcf": 1})
     assert json.loads(out)["unchanged"] == 5
 
 

@@ -10,6 +10,7 @@ import PIL.Image
 import pytest
 
 from diptych.core.notes import Notes
+from diptych.data import image_walk
 from diptych.data.image_walk import ImageWalk
 from diptych.data.readers import SourceOptions, open_source
 
@@ -51,17 +52,33 @@ def test_names_without_a_suffix_are_read_by_what_they_hold(image, tmp_path):
 
 def test_other_kinds_are_counted_by_kind_and_mpo_is_read(image, tmp_path):
     image("a.mpo", "MPO")
-    for name in ("b.ppm", "c.psd", "d.PSD", "e.svg", "f.CR2", "notes.txt"):
+    for name in ("b.ppm", "c.psd", "d.PSD", "e.svg", "f.XCF", "notes.txt"):
         (tmp_path / name).write_bytes(b"x")
     found, notes, walk = walked(tmp_path)
     assert found == ["a.mpo"]
-    assert notes == {"other_kind": (5, {".psd": 2, ".svg": 1, ".cr2": 1, ".ppm": 1})}
+    assert notes == {"other_kind": (5, {".psd": 2, ".svg": 1, ".xcf": 1, ".ppm": 1})}
     assert walk.others[".txt"] == 1
     source = open_source(tmp_path)
     assert [pair.id for pair in source] == found
     (note, orphan) = source.notes
-    assert note.to_text() == "files of other kinds, passed over: 5 (2 .psd, 1 .cr2, 1 .ppm, 1 .svg)"
+    assert note.to_text() == "files of other kinds, passed over: 5 (2 .psd, 1 .ppm, 1 .svg, 1 .xcf)"
     assert (orphan.kind, orphan.examples) == ("unread_text", ("notes.txt",))
+
+
+def test_a_raw_image_beside_another_of_its_name_counts_once(image, tmp_path, monkeypatch):
+    for name in ("a.jpg", "b.jpg"):
+        image(name)
+    for name in ("a.CR2", "a.b.NEF", "c.dng", "sub/b.arw"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    monkeypatch.setattr(image_walk, "reads_raw", lambda: True)
+    found, notes, _ = walked(tmp_path)
+    assert found == ["a.b.NEF", "a.jpg", "b.jpg", "c.dng", "sub/b.arw"]
+    assert notes == {"raw_twin": (1, {})}
+    monkeypatch.setattr(image_walk, "reads_raw", lambda: False)  # without the extra [raw]
+    found, notes, _ = walked(tmp_path)
+    assert found == ["a.jpg", "b.jpg"]
+    assert notes == {"raw_unread": (4, {".cr2": 1, ".nef": 1, ".dng": 1, ".arw": 1})}
 
 
 def test_hidden_files_and_folders_are_counted(image, tmp_path):

@@ -9,6 +9,7 @@ import PIL.Image
 import pytest
 from PIL import ExifTags
 
+from diptych.core.errors import ConfigError
 from diptych.library import NewItem
 from diptych.library.store import FilterError
 
@@ -58,6 +59,80 @@ def test_columns_of_photos_are_filtered(library, photos):
         library.items("taken > '2024-05-01T00:00+02:00'")
     with pytest.raises(FilterError, match="no image of this library says its lens"):
         library.items("lens = 'XF'")
+
+
+def test_images_near_a_place_are_found_and_those_without_one_counted(library, photos):
+    photograph(photos / "july.jpg", "green", "2024:07:01 00:00:00", "X100", (36, 25))
+    library.index(photos)
+    assert names(library, library.near(35.01, 25)) == ["april.jpg"]
+    assert names(library, library.near(35.5, 25, 60)) == ["april.jpg", "july.jpg"]
+    assert names(library, library.near(35.5, 25, 60, where="taken >= '2024-05-01'")) == ["july.jpg"]
+    (note,) = library.without_place()
+    assert note.to_text() == "images without coordinates, which are not found by a place: 3"
+    assert [note.count for note in library.without_place("camera LIKE 'Canon%'")] == [1]
+    assert library.without_place("camera = 'X100' AND taken >= '2024-07-01'") == ()
+    assert [hit.meta["name"] for hit in library.search("red", where=library.near(36, 25))] == ["july.jpg"]
+    assert len(library.delete(where=library.near(36, 25)).ids) == 1
+
+
+def test_hits_and_lists_are_put_in_order_of_date_and_of_pixels(library, photos):
+    PIL.Image.new("RGB", (20, 10), "green").save(photos / "small.png")
+    PIL.Image.new("RGB", (50, 60), "green").save(photos / "large.png")
+    library.index(photos)
+    best = library.search("green", 4)
+    with pytest.warns(UserWarning, match="2 of the 4 found say no date and come last"):
+        hits = library.search("green", 4, sort="taken")
+    assert {hit.id for hit in hits} == {hit.id for hit in best}  # the nearest, in another order
+    assert [hit.rank for hit in hits] == [0, 1, 2, 3]
+    dates = [hit.meta.get("PHOTO_TAKEN") for hit in hits]
+    assert dates == [*sorted(filter(None, dates), reverse=True), None, None]
+    sizes = [hit.meta["width"] * hit.meta["height"] for hit in library.search("green", sort="size")]
+    assert sizes == [3000, 1200, 1200, 1200, 1200, 200]
+    page = library.items(sort="taken", limit=5)
+    assert [item.name for item in page.items[:3]] == ["june.jpg", "may.jpg", "april.jpg"]
+    assert (page.total, page.undated) == (6, 3)
+    assert library.items("width > 30", sort="size", limit=1).items[0].name == "large.png"
+    assert library.dates() == {"2024-04": 1, "2024-05": 1, "2024-06": 1}
+    assert library.dates("camera = 'X100'") == {"2024-06": 1}
+    with pytest.raises(ConfigError, match="choose from id, taken, size"):
+        library.items(sort="date")
+    with pytest.raises(ConfigError, match="choose from score, taken, size"):
+        library.search("green", sort="id")
+    with pytest.raises(ConfigError, match="expected one that a page of this order gave"):
+        library.items(sort="size", cursor=best[0].id)
+
+
+@pytest.mark.parametrize("sort", ["taken", "size"])
+def test_pages_in_order_have_each_image_once_although_others_go(library, photos, sort):
+    for name in ("a", "b", "c"):
+        PIL.Image.new("RGB", (40, 30), (9, ord(name), 9)).save(photos / f"{name}.png")
+    library.index(photos)
+    whole = [item.id for item in library.items(sort=sort).items]
+    found, cursor = [], None
+    while True:
+        page = library.items(sort=sort, limit=2, cursor=cursor)
+        found += [item.id for item in page.items]
+        cursor = page.cursor
+        if cursor is None:
+            break
+        library.delete(page.items[-1].id)  # the cursor's own row
+    assert found == whole
+    assert len(whole) == 7
+
+
+def test_dates_are_asked_for_where_no_image_says_one(library, photos):
+    for name in ("april.jpg", "may.jpg", "june.jpg"):
+        (photos / name).unlink()
+    library.index(photos)
+    with pytest.raises(ConfigError, match="cannot sort by taken: no image of this library says its taken"):
+        library.search("red", sort="taken")
+
+
+def test_a_place_where_no_image_says_one(library, photos):
+    (photos / "april.jpg").unlink()
+    library.index(photos)
+    with pytest.raises(FilterError, match="no image of this library says its latitude"):
+        library.near(35, 25)
 
 
 def test_photos_stay_with_their_image(library, photos):

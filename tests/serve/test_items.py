@@ -310,6 +310,83 @@ def test_what_an_uploaded_photo_says_is_kept_told_and_filtered(ask) -> None:
     assert (item["photo"]["taken"], item["photo"]["camera"]) == ("2024-05-01T14:30:05", "Canon EOS R5")
 
 
+def test_a_place_is_asked_for_and_a_server_that_tells_no_places_refuses_every_way(ask) -> None:
+    exif = PIL.Image.Exif()
+    exif.get_ifd(0x8825).update({1: "N", 2: (35.0, 0.0, 0.0), 3: "E", 4: (25.0, 0.0, 0.0)})
+    stream = io.BytesIO()
+    PIL.Image.new("RGB", (40, 30), "teal").save(stream, "JPEG", exif=exif)
+    near = {"latitude": 35.01, "longitude": 25, "km": 2}
+
+    async def found(client):
+        await upload(client, ("photo.jpg", stream.getvalue()))
+        listed = (await client.get(f"{L}/items", params={"near": "35.01,25"})).json()
+        none = (await client.get(f"{L}/items", params={"near": "35.01,25", "km": 1})).json()
+        wrong = await client.get(f"{L}/items", params={"near": "35.01"})
+        answer = (await client.post(f"{L}/search", json={"text": "red", "near": near})).json()
+        return listed, none, wrong, answer, (await client.post(f"{L}/items/delete", json={"near": near})).json()
+
+    listed, none, wrong, answer, deleted = ask(found)
+    told = "images without coordinates, which are not found by a place: 6"
+    assert ([one["name"] for one in listed["items"]], listed["notes"]) == (["photo.jpg"], [told])
+    assert (none["total"], wrong.status_code, wrong.json()["code"]) == (0, 422, "bad_filter")
+    assert ([one["name"] for one in answer["hits"]], answer["notes"], deleted["deleted"]) == (["photo.jpg"], [told], 1)
+
+    async def refused(client):
+        await upload(client, ("photo.jpg", stream.getvalue()))
+        asked = ["latitude < 40", "width > PHOTO_LONGITUDE", "folder = 'images'", "path LIKE '/%'", "meta LIKE '%35%'"]
+        return (
+            (await client.get(L)).json()["columns"],
+            [await client.get(f"{L}/items", params={"where": where}) for where in asked]
+            + [
+                await client.get(f"{L}/items", params={"near": "35.01,25"}),
+                await client.get(f"{L}/facets", params={"column": "meta"}),
+                await client.post(f"{L}/search", json={"text": "red", "near": near}),
+                await client.post(f"{L}/search", json={"text": "red", "filter": [{"column": "source", "value": "a"}]}),
+                await client.post(f"{L}/search/image", files={"file": stream.getvalue()}, data={"near": "35.01,25"}),
+                await client.post(f"{L}/items/delete", json={"where": "latitude < 40"}),
+            ],
+        )
+
+    columns, answers = ask(refused, allowed_hosts=("photos.example",))
+    assert {(one.status_code, one.json()["code"]) for one in answers} == {(422, "bad_filter")}
+    assert not {"path", "folder", "source", "meta", "PHOTO_LATITUDE", "PHOTO_LONGITUDE"} & columns.keys()
+    assert not any("PHOTO_LATITUDE" in one.json()["hint"] for one in answers)
+
+
+def test_items_and_hits_come_in_order_of_date_or_pixels(ask) -> None:
+    def photo(taken, size):
+        exif = PIL.Image.Exif()
+        exif.get_ifd(0x8769).update({0x9003: taken})
+        stream = io.BytesIO()
+        PIL.Image.new("RGB", size, "teal").save(stream, "JPEG", exif=exif)
+        return stream.getvalue()
+
+    async def scenario(client):
+        await upload(client, ("old.jpg", photo("1969:05:01 14:30:05", (30, 30))))
+        await upload(client, ("new.jpg", photo("2024:05:01 14:30:05", (90, 60))))
+        first = (await client.get(f"{L}/items", params={"sort": "taken", "limit": 2})).json()
+        rest = (await client.get(f"{L}/items", params={"sort": "taken", "after": first["next"]})).json()
+        hits = (await client.post(f"{L}/search", json={"text": "red", "sort": "taken", "k": 8})).json()
+        large = (await client.post(f"{L}/search", json={"text": "red", "sort": "size", "k": 8})).json()
+        own = {"image": {"id": first["items"][0]["id"]}, "sort": "taken", "k": 3}
+        like = (await client.post(f"{L}/search", json=own)).json()
+        wrong = await client.get(f"{L}/items", params={"sort": "taken", "after": first["items"][0]["id"]})
+        return first, rest, hits, large, like, wrong, (await client.get(f"{L}/dates")).json()
+
+    first, rest, hits, large, like, wrong, dates = ask(scenario)
+    assert [one["name"] for one in first["items"]] == ["new.jpg", "old.jpg"]
+    assert (len(rest["items"]), rest["next"]) == (6, None)
+    assert rest["notes"] == ["6 of 8 images say no date and come last"]
+    assert [(one["rank"], one["name"]) for one in hits["hits"][:2]] == [(1, "new.jpg"), (2, "old.jpg")]
+    assert hits["hits"][0]["meta"]["PHOTO_TAKEN"] == "2024-05-01T14:30:05"
+    assert hits["notes"] == ["6 of the 8 found say no date and come last"]
+    assert large["hits"][0]["name"] == "new.jpg"
+    assert len(like["hits"]) == 3
+    assert "new.jpg" not in [one["name"] for one in like["hits"]]
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "bad_request")
+    assert dates == {"months": [{"month": "1969-05", "count": 1}, {"month": "2024-05", "count": 1}], "undated": 6}
+
+
 def test_the_page_has_words_for_what_photos_say() -> None:
     filters = (files("diptych.serve") / "static" / "filters.js").read_text(encoding="utf-8")
     assert [name for name in PHOTO_COLUMNS if f'{name}: "photo: ' not in filters] == []

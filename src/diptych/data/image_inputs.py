@@ -26,6 +26,13 @@ SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"}
     | {".heic", ".heif", ".avif", ".mpo"}
 )
+# Suffixes of RAW files of cameras, which are read where the extra [raw] is installed.
+RAW_SUFFIXES = frozenset(
+    {
+        ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".dng", ".orf", ".rw2", ".raf", ".pef",
+        ".srw", ".x3f", ".raw", ".rwl", ".3fr", ".erf", ".kdc", ".mrw", ".dcr", ".iiq", ".mef", ".mos",
+    }
+)  # fmt: skip
 # Suffixes of sounds, which are read where a model takes them in place of images.
 SOUND_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"})
 # Images of kinds that are not read, because Pillow cannot, or not safely enough. They are counted, never opened.
@@ -34,9 +41,7 @@ OTHER_SUFFIXES = frozenset(
         ".jp2", ".j2k", ".jpf", ".jpx", ".jpc", ".jxl", ".jxr", ".tga", ".ico", ".cur", ".icns", ".psd",
         ".psb", ".xcf", ".svg", ".svgz", ".eps", ".ai", ".wmf", ".emf", ".exr", ".hdr", ".dds", ".pcx",
         ".sgi", ".fits", ".fit", ".pfm", ".djvu", ".xbm", ".xpm", ".qoi", ".bpg", ".pcd", ".dcm", ".kra",
-        ".cdr", ".heics", ".avifs", ".ppm", ".pgm", ".pbm", ".pnm", ".cr2", ".cr3", ".crw", ".nef", ".nrw",
-        ".arw", ".sr2", ".srf", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw", ".x3f", ".raw", ".rwl",
-        ".3fr", ".erf", ".kdc", ".mrw", ".dcr", ".iiq", ".mef", ".mos",
+        ".cdr", ".heics", ".avifs", ".ppm", ".pgm", ".pbm", ".pnm",
     }
 )  # fmt: skip
 

@@ -6,18 +6,22 @@ Imports no decoder, so that what only searches stays light.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import stat
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from diptych.core.extras import is_installed
 from diptych.core.notes import Notes
 
-from .image_inputs import OTHER_SUFFIXES, SOUND_SUFFIXES, SUFFIXES
+from .image_inputs import OTHER_SUFFIXES, RAW_SUFFIXES, SOUND_SUFFIXES, SUFFIXES
 
 HIDDEN = "hidden images and folders, passed over"
 OTHER_KIND = "files of other kinds, passed over"
+RAW_TWIN = "RAW images beside an image of the same name, which stands for both"
+RAW_UNREAD = "RAW images, passed over: pip install 'diptych[raw]' reads them"
 LINKED = "links to files and folders that are read already, passed over"
 NO_SUFFIX = "images whose names have no suffix, read by what they hold"
 _MOST_SUFFIX = 6  # characters, with the dot; what is longer is part of a name
@@ -89,8 +93,20 @@ class ImageWalk:
                 elif self._is_image(entry):
                     images.append(entry)
             waiting += reversed(inner)
+            images = self._without_twins(images)
             if images:
                 yield images
+
+    def _without_twins(self, images: list[Entry]) -> list[Entry]:
+        """The images of a folder without RAW files beside which there is another image of the same name."""
+        named = {_stem(entry.name) for entry in images if _suffix(entry.name) in SUFFIXES}
+        kept = []
+        for entry in images:
+            if _suffix(entry.name) in RAW_SUFFIXES and _stem(entry.name) in named:
+                self._notes.add("raw_twin", RAW_TWIN, self._show(entry.name))
+            else:
+                kept.append(entry)
+        return kept
 
     def _linked(self, entry: Entry) -> Iterator[list[Entry]]:
         target = os.path.realpath(entry.path)
@@ -115,6 +131,10 @@ class ImageWalk:
         suffix = _suffix(entry.name)
         if suffix in (SOUND_SUFFIXES if self._sounds else SUFFIXES):
             return True
+        if suffix in RAW_SUFFIXES and not self._sounds:
+            if reads_raw():
+                return True
+            self._notes.add("raw_unread", RAW_UNREAD, self._show(entry.name), part=suffix)
         if self._sounds:
             self.others[self._show(suffix) or "without suffix"] += 1
             return False
@@ -134,7 +154,13 @@ class ImageWalk:
 def is_image_file(path: Path) -> bool:
     """Whether a file is taken for an image: by its suffix or, without one, by its first bytes."""
     suffix = _suffix(path.name)
-    return path.is_file() and (suffix in SUFFIXES or (not suffix and holds_image(path)))
+    return path.is_file() and (suffix in SUFFIXES | RAW_SUFFIXES or (not suffix and holds_image(path)))
+
+
+@functools.cache
+def reads_raw() -> bool:
+    """Whether RAW files of cameras can be read here."""
+    return is_installed("rawpy")
 
 
 def is_sound_file(path: Path) -> bool:
@@ -157,7 +183,11 @@ def _suffix(name: str) -> str:
     """The suffix in lower case; "" where what follows the last dot is part of the name ("IMG 12.05.2019")."""
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a name, not a path
     is_part = len(suffix) > _MOST_SUFFIX or suffix[1:].isdigit() or " " in suffix
-    return "" if is_part and suffix not in SUFFIXES | OTHER_SUFFIXES else suffix
+    return "" if is_part and suffix not in SUFFIXES | RAW_SUFFIXES | OTHER_SUFFIXES else suffix
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0]  # noqa: PTH122 - a name, not a path
 
 
 def _is_folder(entry: Entry) -> bool:

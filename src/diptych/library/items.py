@@ -131,6 +131,7 @@ class Page:
     items: tuple[Item, ...]
     cursor: str | None
     total: int  # of all pages
+    undated: int = 0  # of all pages, in order of date: those without one, which come last
 
 
 def no_item(identifier: str) -> DataError:

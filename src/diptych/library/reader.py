@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,17 +23,20 @@ from diptych.core.registry import nearest
 from diptych.core.shapes import Float32
 from diptych.core.text import one_line
 from diptych.core.types import BytesImage, Hit
+from diptych.library.store.near import Near
 from diptych.library.store.rows import Row, location, text_of
 from diptych.library.store.trash import newest_first
-from diptych.library.store.where import Where, column_of
-from diptych.library.view import Points, Ranking, RowFacts, Snapshot
+from diptych.library.store.where import LATITUDE, LONGITUDE, AllOf, Where, column_of, condition, without_place
+from diptych.library.view import TAKEN, Points, Ranking, RowFacts, Snapshot
 
+from . import ordering
 from . import query as queries
 from .card import LANCE
 from .duplicates import Duplicates
 from .embedding import checked
 from .items import Item, Page, Trashed, check_limit, no_item
 from .opened import Opened
+from .ordering import BY_ID, SCORE
 from .own_probability import Asked, own_probabilities
 
 Query = str | Path | np.ndarray[Any, Any]  # words or a sum, an image's path, or a vector (d,)
@@ -115,12 +119,27 @@ class Reader:
         wanted = None if where is None else self._opened.parsed(where)
         return [self._answer(one) for one in self._opened.view.search(vectors, counts, wanted)]
 
-    def like(self, identifier: str, k: int = 10, where: str | Where | None = None) -> list[Hit]:
-        """The k images nearest to one of the library's own, itself left out."""
+    def like(self, identifier: str, k: int = 10, where: str | Where | None = None, *, sort: str = SCORE) -> list[Hit]:
+        """The k images nearest to one of the library's own, itself left out; `sort` as for `search`."""
         queries.check_k(k)
+        self.check_sort(sort)
         hits = self._nearest(self.vector_of(identifier), k + 1, where)
         others = [hit for hit in hits if hit.id != identifier][:k]
-        return [replace(hit, rank=rank) for rank, hit in enumerate(others)]
+        return self.in_order([replace(hit, rank=rank) for rank, hit in enumerate(others)], sort)
+
+    def check_sort(self, sort: str) -> None:
+        """Whether hits can be put in this order. Raises ConfigError for one that there is not, or has no dates."""
+        if of_type(sort, str, "an order of hits") != SCORE:
+            ordering.check(sort, SCORE, self.columns())
+
+    def in_order(self, hits: Sequence[Hit], sort: str, notes: list[str] | None = None) -> list[Hit]:
+        """The hits of a search, best first, put in another order: `taken`, newest first, or `size`, most pixels first.
+
+        Ranks are the new places. By date, each hit says its own (PHOTO_TAKEN in `meta`); those without one come last,
+        and how many goes into `notes`, or is warned of (`QueryWarning`). Raises ConfigError as `check_sort`.
+        """
+        self.check_sort(sort)
+        return list(hits) if sort == SCORE else ordering.in_order(hits, sort, self._opened.view, notes)
 
     def vector(self, query: Query, *, cut: bool = False) -> Float32[np.ndarray, d]:
         """The unit vector of a query."""
@@ -157,19 +176,32 @@ class Reader:
         """One image. Raises DataError when there is none with this id."""
         return Item.of(self._row(identifier), self._opened.folder)
 
-    def items(self, where: str | Where | None = None, *, cursor: str | None = None, limit: int = 100) -> Page:
+    def items(
+        self, where: str | Where | None = None, *, cursor: str | None = None, limit: int = 100, sort: str = BY_ID
+    ) -> Page:
         """A page of images in ascending order of id, behind `cursor`; `where` as for `search`.
 
-        An image that stays in the library while all pages are asked for is on exactly one of them.
+        With `sort` they are in order of `taken`, newest first and those without a date last, or of `size`, most pixels
+        first. An image that stays as it is while all pages are asked for is on exactly one of them.
         """
         check_limit(limit)
         if cursor is not None:
             of_type(cursor, str, "the cursor of a page")
         wanted = None if where is None else self._opened.parsed(where)
+        if of_type(sort, str, "an order of items") != BY_ID:
+            return self._page_in_order(sort, wanted, cursor, limit)
         chosen, total = self._opened.view.page(cursor or "", limit + 1, wanted)
         rows = self._opened.store().get(chosen[:limit])
         items = tuple(Item.of(row, self._opened.folder) for row in rows)
         return Page(items, chosen[limit - 1] if len(chosen) > limit else None, total)
+
+    def _page_in_order(self, sort: str, where: Where | None, cursor: str | None, limit: int) -> Page:
+        ordering.check(sort, BY_ID, self.columns())
+        found = self._opened.view.ordered(sort, where)
+        chosen, following = found.page(cursor, limit)
+        rows = {row.id: row for row in self._opened.store().get(chosen)}
+        items = tuple(Item.of(rows[one], self._opened.folder) for one in chosen if one in rows)
+        return Page(items, following, len(found), len(found) - found.known)
 
     def facts(self, ids: Sequence[str]) -> list[RowFacts]:
         """What is known about these images, in the order of the ids; unknown ids are left out."""
@@ -221,6 +253,24 @@ class Reader:
         """Name -> kind (text, integer, number, boolean, timestamp) of what `where` may ask about."""
         return dict(self._opened.store().columns())
 
+    def near(self, latitude: float, longitude: float, km: float = 5.0, *, where: str | Where | None = None) -> Where:
+        """The filter for images taken within `km` of a place in degrees, and for which `where` holds as well.
+
+        Whatever takes `where` takes it. Images without coordinates are not found: `without_place` counts them.
+        Raises ConfigError for a place that is none, FilterError where no image says its coordinates.
+        """
+        near, known = Near(float(latitude), float(longitude), float(km)), self._opened.store().columns()
+        for column in (LATITUDE, LONGITUDE):
+            condition(column, "not null", None, known)
+        return near if where is None else AllOf((self._opened.parsed(where), near))
+
+    def without_place(self, where: str | Where | None = None) -> tuple[Note, ...]:
+        """A note on the images, among those for which `where` holds, that say no coordinates; none without such."""
+        missing = without_place()
+        count = self.count(missing if where is None else AllOf((self._opened.parsed(where), missing)))
+        detail = "images without coordinates, which are not found by a place"
+        return (Note("without_place", count, detail),) if count else ()
+
     def matching(self, where: str | Where) -> list[str]:
         """Ids of the images for which `where` holds, in order. Raises FilterError or LimitError."""
         return self._opened.view.matching(self._opened.parsed(where))
@@ -242,6 +292,19 @@ class Reader:
             raise ConfigError(f"no column {column!r}; choose from {', '.join(known)}{nearest(column, known)}")
         wanted = None if where is None else self._opened.parsed(where)
         return self._opened.view.facets([stored], wanted)[stored].most_common(most)
+
+    def dates(self, where: str | Where | None = None) -> dict[str, int]:
+        """In how many photos, among those for which `where` holds, each month was taken, in order: {"2024-05": 12}.
+
+        Images without a date are not among them.
+        """
+        if TAKEN not in self.columns():
+            return {}
+        wanted = None if where is None else self._opened.parsed(where)
+        counts: Counter[str] = Counter()
+        for taken, count in self._opened.view.facets([TAKEN], wanted)[TAKEN].items():
+            counts[ordering.clock(taken)[:7]] += count
+        return dict(sorted(counts.items()))
 
     def holds_texts(self) -> bool:
         """Whether its items are texts. A library has items of one kind, so the first one says."""

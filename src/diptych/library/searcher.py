@@ -17,6 +17,7 @@ from diptych.library.store.where import Where
 
 from . import query as queries
 from .opened import Opened
+from .ordering import SCORE
 from .reader import Query, Reader
 
 if TYPE_CHECKING:
@@ -40,12 +41,16 @@ class Searcher:
         cut: bool = False,
         rerank: int = 0,
         budget_ms: float | None = None,
+        sort: str = SCORE,
     ) -> list[Hit]:
         """The k nearest images to words, a sum (see `query`), an image's path, or a vector; best first.
 
         Equal scores are ordered by id. `where` is a filter over `columns` (see `where_sql`). `cut` shortens text over
         1,000 characters instead of refusing it. With `rerank` the nearest so many are put in order by the attached
         re-ranker; `budget_ms` bounds its time instead, or as well (see `Reranker.order`).
+
+        `sort` puts the k nearest in another order than by `score`: by `taken`, the newest photo first, or by `size`,
+        that with most pixels first (see `in_order`).
 
         Where the model itself judges pairs (SigLIP), the meta of an image found by plain words, and of a text found by
         an image, holds its `probability` that the two belong together.
@@ -55,9 +60,12 @@ class Searcher:
         or filter that cannot be used, LibraryError without a re-ranker or its tokens.
         """
         queries.check_k(k)
+        self._reader.check_sort(sort)
         if rerank or budget_ms is not None:
-            return self._reranked(query, k, where, rerank, budget_ms, cut=cut)
-        return self._reader.search(query, k, where, cut=cut)
+            found = self._reranked(query, k, where, rerank, budget_ms, cut=cut)
+        else:
+            found = self._reader.search(query, k, where, cut=cut)
+        return self._reader.in_order(found, sort)
 
     def attach(self, reranker: Reranker) -> None:
         """Let `search` re-rank. Raises LibraryError for a re-ranker that was fitted with another dual encoder."""

@@ -1,17 +1,22 @@
-"""What clients send as `filter` and `where`, as one tree that is checked against the library's columns."""
+"""What clients send as `filter`, `where` and `near`, as one tree that is checked against the library's columns.
+
+Where answers do not say where files are, or where somebody was (`PLACES`), filters on that are refused as well: else
+asking often enough would tell it.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from pydantic import TypeAdapter
 
-from diptych.library.store import AllOf, FilterError, Where, condition
+from diptych.library.store import AllOf, FilterError, Where, columns_of, condition
 
 from .errors import ServeError
-from .libraries import ServedLibrary
-from .schemas import Condition
+from .libraries import PLACES, ServedLibrary
+from .schemas import Condition, Near
 
 _COMPARISONS = {"eq": "=", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "contains": "contains"}
 _CONDITIONS = TypeAdapter(list[Condition])
@@ -25,18 +30,47 @@ def from_json(text: str) -> list[Condition]:
         raise ServeError(422, "bad_filter", "filter is not a JSON list of conditions") from error
 
 
-async def narrowed(served: ServedLibrary, conditions: Sequence[Condition], where: str | None) -> Where | None:
-    """The filter of a request to a library, as `to_where` makes it; its columns are read only for one."""
-    if not conditions and not (where or "").strip():
+def place(near: str | None, km: float) -> Near | None:
+    """A place from a form or an address, as LAT,LON. Raises ServeError(422)."""
+    if near is None:
         return None
-    return to_where(conditions, where, await served.columns())
+    latitude, _, longitude = near.partition(",")
+    try:
+        return Near.model_validate({"latitude": latitude, "longitude": longitude, "km": km})
+    except ValueError as error:
+        raise ServeError(422, "bad_filter", "near is not LAT,LON in degrees, such as 35.34,25.13") from error
 
 
-def to_where(conditions: Sequence[Condition], where: str | None, columns: Mapping[str, str]) -> Where | None:
+async def narrowed(
+    served: ServedLibrary, conditions: Sequence[Condition], where: str | None, near: Near | None = None, *, paths: bool
+) -> tuple[Where | None, list[str]]:
+    """The filter of a request to a library, and what to say of images that have no place; without `paths` no places.
+
+    The library's columns are read only for a filter.
+    """
+    if not conditions and not (where or "").strip() and near is None:
+        return None, []
+    columns = await served.columns()
+    shown = columns if paths else {name: kind for name, kind in columns.items() if name not in PLACES}
+    found = to_where(conditions, where, columns, shown)
+    if near is None:
+        return found, []
+    if not paths:
+        raise ServeError(422, "bad_filter", "this server does not tell where images were taken; leave near out")
+    try:
+        around = await served.read(partial(served.library.near, near.latitude, near.longitude, near.km, where=found))
+    except FilterError as error:
+        raise ServeError(422, "bad_filter", error.reason) from error
+    return around, [note.to_text() for note in await served.read(served.library.without_place, found)]
+
+
+def to_where(
+    conditions: Sequence[Condition], where: str | None, columns: Mapping[str, str], shown: Mapping[str, str]
+) -> Where | None:
     """The filter for which all conditions and `where` hold; None when there is nothing to hold.
 
-    Raises ServeError(422) for a column that does not exist, a value of another kind, or an expression beyond what
-    `where` takes.
+    Raises ServeError(422) for a column that does not exist or is not among those `shown`, a value of another kind, or
+    an expression beyond what `where` takes.
     """
     try:
         parts = [_one(one, columns) for one in conditions]
@@ -45,7 +79,11 @@ def to_where(conditions: Sequence[Condition], where: str | None, columns: Mappin
 
             parts.append(parse_where(where, columns))
     except FilterError as error:
-        raise ServeError(422, "bad_filter", error.reason, f"The columns are {', '.join(columns)}.") from error
+        raise ServeError(422, "bad_filter", error.reason, f"The columns are {', '.join(shown)}.") from error
+    hidden = sorted({name for part in parts for name in columns_of(part)} - shown.keys())
+    if hidden:
+        raise ServeError(422, "bad_filter", f"this server does not tell {hidden[0]}, so no filter can ask for it",
+                         f"The columns are {', '.join(shown)}.")  # fmt: skip
     return None if not parts else parts[0] if len(parts) == 1 else AllOf(tuple(parts))
 
 

@@ -34,8 +34,8 @@ from .settings import Pressure
 
 T = TypeVar("T")
 
-# columns that say where files are, or where somebody was
-PLACES = ("path", "folder", "source", "PHOTO_LATITUDE", "PHOTO_LONGITUDE")
+# columns that say where files are, or where somebody was: `meta` is all that is known about an image, as JSON
+PLACES = ("path", "folder", "source", "meta", "PHOTO_LATITUDE", "PHOTO_LONGITUDE")
 _READERS = 2  # threads of each library
 _CHANGES_AT_ONCE = 256
 _PREFIX = "diptych-"
@@ -65,6 +65,7 @@ class ServedLibrary:
         self.is_fitted = cross_encoder is not None and cross_encoder.attach(self.library)
         self.mapper = Mapper(self.library.card.id)
         self._facets: dict[tuple[str, str], list[tuple[Any, int]]] = {}
+        self._dates: tuple[str, dict[str, int]] | None = None
         self._metrics = metrics
         self._searches: Batcher[tuple[Vector, int], Answer] = Batcher(
             "search", self._search_many, max_batch=pressure.max_batch, max_wait=0.0, queue=pressure.queue
@@ -151,6 +152,13 @@ class ServedLibrary:
             self._facets = {old: values for old, values in self._facets.items() if old[0] == key[0]} | {key: found}
             return found
         return self._facets[key]
+
+    async def dates(self) -> dict[str, int]:
+        """How many photos were taken in each month; kept for one version."""
+        version = self.version
+        if self._dates is None or self._dates[0] != version:
+            self._dates = (version, await self.read(self.library.dates))
+        return self._dates[1]
 
     async def notes(self, where: Where | None, total: int, *, paths: bool) -> list[str]:
         """What to say of a filter that left nothing; without `paths` not where files are."""

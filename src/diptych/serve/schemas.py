@@ -18,6 +18,7 @@ Meta = dict[Annotated[str, StringConstraints(min_length=1, max_length=64)], Scal
 By = Literal["occlusion", "attention"]
 OCCLUSION: By = "occlusion"
 ATTENTION: By = "attention"
+Sort = Literal["score", "taken", "size"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -73,6 +74,14 @@ class Condition(Request):
     value: Scalar | list[Scalar] | None = Field(default=None, examples=[800])
 
 
+class Near(Request):
+    """Images taken near a place; those without coordinates are not found, and counted in `notes`."""
+
+    latitude: Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False, examples=[35.34])]
+    longitude: Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False, examples=[25.13])]
+    km: Annotated[float, Field(gt=0, le=20_100, allow_inf_nan=False)] = 5.0
+
+
 class SearchRequest(Request):
     """What to look for: exactly one of `text`, `image`, `vector` and `terms`."""
 
@@ -86,6 +95,12 @@ class SearchRequest(Request):
         default=None,
         max_length=1_000,
         description="Comparisons of the library's columns, joined by AND, OR and NOT: docs/library.md",
+    )
+    near: Near | None = Field(default=None, description="Refused by a server that does not give places")
+    sort: Sort = Field(
+        default="score",
+        description="Order of the k nearest: best first; or the newest photo, those without a date last and counted in "
+        "`notes`; or the one with most pixels",
     )
     language: str | None = Field(default=None, pattern=r"^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*$", examples=["de"])
     rerank: bool = Field(default=False, description="Put the best in order with the cross-encoder, if one is loaded")
@@ -180,7 +195,7 @@ class SearchResponse(BaseModel):
 
 
 class Items(BaseModel):
-    """A page of images, by id. Ask for `after=next` until `next` is null."""
+    """A page of images, by id or in another order. Ask for `after=next` until `next` is null."""
 
     items: list[Item]
     total: int
@@ -218,6 +233,7 @@ class DeleteByFilter(Request):
 
     filter: list[Condition] = Field(default_factory=list, max_length=16)
     where: str | None = Field(default=None, max_length=1_000)
+    near: Near | None = None
     ids: list[Id] = Field(default_factory=list, max_length=1_000)
 
 
@@ -249,6 +265,7 @@ class Features(BaseModel):
     attention: bool = Field(default=False, description="Whether `why` can ask the cross-encoder too")
     calibrated: bool = False
     caption: bool = False
+    copies: bool = Field(default=False, description="Whether copies of one image can be found: not among texts")
     generate: bool = False
     fetch_urls: bool = False
 
@@ -290,6 +307,58 @@ class Facets(BaseModel):
 
     column: str
     values: list[Facet]
+
+
+class Month(BaseModel):
+    """A month and how many photos were taken in it."""
+
+    month: str = Field(examples=["2024-05"])
+    count: int
+
+
+class Dates(BaseModel):
+    """When the photos of a library were taken, by what their cameras' clocks showed."""
+
+    months: list[Month] = Field(description="Those with photos, the first first")
+    undated: int = Field(description="Images that say no date")
+
+
+class Copy(BaseModel):
+    """One of several copies of an image; the fields from `kinds` on compare it with the best of its group."""
+
+    id: str
+    name: str
+    path: str | None = Field(default=None, description="Only given on this machine")
+    width: int
+    height: int
+    bytes: int
+    grey: bool = Field(description="Without colours")
+    kinds: list[str] = Field(
+        description="Of exact, encoded, resized, cropped, larger, mirrored, turned, grey, coloured; empty for the best"
+    )
+    turned: int = Field(description="Degrees clockwise, after it was mirrored if it is")
+    kept: float = Field(description="Share of the best image's area that it shows")
+    how: str = Field(description="The same in words")
+
+
+class CopyGroup(BaseModel):
+    """Copies of one image: the best, why it is that, and the others."""
+
+    best: Copy
+    reason: str
+    others: list[Copy]
+
+
+class Copies(BaseModel):
+    """Groups of copies, those whose other copies take most bytes first."""
+
+    groups: list[CopyGroup]
+    total: int = Field(description="Groups in all")
+    spare: int = Field(description="Copies in all groups but the best of each")
+    spare_bytes: int
+    images: int = Field(description="Images that were looked at")
+    version: str
+    notes: list[str] = Field(default_factory=list, description="Such as how many images were not compared, and why")
 
 
 class MapInfo(BaseModel):

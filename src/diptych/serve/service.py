@@ -14,6 +14,7 @@ from diptych.inspection.relating import Calibrations
 from . import schemas
 from .background import Background
 from .classifying import LabelVectors
+from .copies import CopyFinder
 from .cross_encoder import ServedCrossEncoder
 from .decoding import DecoderPool
 from .fetching import Fetcher
@@ -47,6 +48,7 @@ class Service:
         self.once, self.label_vectors = Once(), LabelVectors()
         self.health = Health(self._embed_a_text)
         self.slow_queue = SlowQueue(pressure, metrics)
+        self.copies = CopyFinder(pressure, metrics)
         self.background = Background("an upload has no tokens yet; run: diptych rerank prepare")
         self.decoders = DecoderPool(
             pressure.decoders,
@@ -82,7 +84,7 @@ class Service:
     async def _close(self) -> None:
         await self.once.close()
         await self.background.close()
-        await asyncio.gather(self.slow_queue.close(), *self._opening)
+        await asyncio.gather(self.slow_queue.close(), self.copies.close(), *self._opening)
         await self.libraries.close()
         await self.decoders.close()
 
@@ -100,6 +102,7 @@ class Service:
             calibrated=can_rerank and reranker is not None and reranker.is_calibrated,
             attention=describes,
             caption=describes,
+            copies=not served.library.holds_texts(),
             generate=self.generator is not None,
             fetch_urls=self.settings.fetch_urls,
         )

@@ -23,15 +23,15 @@ class SlowQueue:
     not begun. A call that was begun is finished, and `remembered` keeps its result for the next request.
     """
 
-    def __init__(self, pressure: Pressure, metrics: Metrics) -> None:
+    def __init__(self, pressure: Pressure, metrics: Metrics, name: str = "slow") -> None:
         self._most = pressure.slow_queue
         self._remembered: OrderedDict[Hashable, Any] = OrderedDict()
 
         def count(_: int, waiting: int) -> None:
-            metrics.waiting.labels("slow").set(waiting)
+            metrics.waiting.labels(name).set(waiting)
 
         self._queue: Batcher[Callable[[], Any], Any] = Batcher(
-            "slow", _done, max_batch=1, max_wait=0.0, queue=pressure.slow_queue, on_batch=count
+            name, _done, max_batch=1, max_wait=0.0, queue=pressure.slow_queue, on_batch=count
         )
 
     async def run(self, work: Callable[[], T]) -> T:

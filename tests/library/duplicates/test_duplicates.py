@@ -86,6 +86,27 @@ def test_the_best_has_most_pixels_unless_it_is_a_part_and_nothing_changes_withou
     assert library.duplicates("width < 300").groups == ()
 
 
+def test_a_grey_copy_of_equal_size_is_not_preferred_to_the_coloured_one(folder, encoder):
+    """Although it has more bytes; a larger grey one is, and then the coloured one is said to be in colours."""
+    photo(4).save(folder / "coloured.jpg", quality=80)
+    (folder / "4.png").unlink()
+    photo(4).convert("L").convert("RGB").save(folder / "a grey.png")
+    library = indexed(folder, encoder)
+    (group,) = library.duplicates().groups
+    assert (group.best.name, group.best.grey) == ("coloured.jpg", False)
+    assert group.others[0].bytes > group.best.bytes
+    assert group.reason == "most pixels (320 x 240), and of those the one in colours"
+    assert [(copy.name, copy.kinds, copy.grey) for copy in group.others] == [("a grey.png", ("grey",), True)]
+    photo(4, 640, 480).convert("L").save(folder / "large.png")
+    library.index(folder)
+    (group,) = library.duplicates().groups
+    assert group.best.name == "large.png"
+    assert {copy.name: copy.kinds for copy in group.others} == {
+        "coloured.jpg": ("resized", "coloured"),
+        "a grey.png": ("resized",),
+    }
+
+
 def test_two_images_that_share_only_a_part_are_no_copies_of_each_other(folder, encoder):
     """A left part and a right part of an image, and their middle: joined by it, each shows what the other does not."""
     photo(6).crop((0, 0, 290, 240)).save(folder / "left.png")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
+from diptych.cli.places import Km, Place, narrowed
 from diptych.cli.shared import Common, LibraryFolder, shortened
 from diptych.core.errors import ConfigError
 from diptych.core.notes import Note
@@ -16,12 +17,19 @@ from diptych.library import Library
 _ID = re.compile(r"[0-9a-f]{16}")
 
 
-def rm(*targets: str, library: LibraryFolder, where: str | None = None, common: Common = Common()) -> None:
-    """Put images into the trash: by their ids, by their paths, or by a filter.
+def rm(
+    *targets: str,
+    library: LibraryFolder,
+    where: str | None = None,
+    near: Place = None,
+    km: Km = None,
+    common: Common = Common(),
+) -> None:
+    """Put images into the trash: by their ids, by their paths, or by a filter (--where, --near, or both).
 
     They are hidden everywhere, and no file is touched. `diptych library undo` brings them back. Indexing their folder
     again also brings back what was named by its path, because that is how a folder is taken out of a library; what was
-    named by id or by --where stays away.
+    named by id, --where or --near stays away.
 
     An argument of 16 hexadecimal digits is an id, as search prints it; every other one is a path, of an image or of
     a folder, whether or not it still exists. Write ./NAME for a file whose name looks like an id.
@@ -30,6 +38,7 @@ def rm(*targets: str, library: LibraryFolder, where: str | None = None, common: 
         diptych library rm 4f0c2a9b1d3e5f67 --library ~/pictures.library
         diptych library rm ~/Pictures/old --library ~/pictures.library
         diptych library rm --where "width < 100" --library ~/pictures.library
+        diptych library rm --near 35.34,25.13 --km 1 --library ~/pictures.library
 
     Args:
         targets: Ids, or paths of images and folders; not both in one command.
@@ -37,19 +46,21 @@ def rm(*targets: str, library: LibraryFolder, where: str | None = None, common: 
     """
     ids = [target for target in targets if _ID.fullmatch(target)]
     paths = [target for target in targets if not _ID.fullmatch(target)]
-    if bool(ids) + bool(paths) + (where is not None) != 1:
-        found = [name for name, given in (("ids", ids), ("paths", paths), ("--where", where is not None)) if given]
-        raise ConfigError(f"found {' and '.join(found) or 'nothing to remove'}; expected ids, paths or --where")
+    filters = [name for name, given in (("--where", where), ("--near", near)) if given is not None]
+    if bool(ids) + bool(paths) + bool(filters) != 1:
+        found = [*(name for name, given in (("ids", ids), ("paths", paths)) if given), *filters]
+        raise ConfigError(f"found {' and '.join(found) or 'nothing to remove'}; expected ids, paths, --where or --near")
     collection = Library.open(library)
-    deletion = collection.remove(paths) if paths else collection.delete(ids or None, where=where)
-    text, notes = f"{library}: {number(len(deletion.ids), 'image')} put into the trash", []
+    among, placeless = narrowed(collection, where, near, km)
+    deletion = collection.remove(paths) if paths else collection.delete(ids or None, where=among)
+    text, notes = f"{library}: {number(len(deletion.ids), 'image')} put into the trash", [*placeless]
     if deletion.ids:
         text += f"; to bring them back: diptych library undo {deletion.batch} --library {quote(str(library))}"
-    elif where is not None:
-        notes = [Note("nothing_passes", 1, collection.nothing_passes(where))]
+    elif among is not None:
+        notes.append(Note("nothing_passes", 1, collection.nothing_passes(among)))
     else:
         named = "of these ids" if ids else f"at or below {', '.join(map(one_line, paths[:3]))}"
-        notes = [Note("nothing_found", len(targets), f"the library has no image {named}; named")]
+        notes.append(Note("nothing_found", len(targets), f"the library has no image {named}; named"))
     common.show({**asdict(deletion), "removed": len(deletion.ids)}, text, notes)
 
 

@@ -24,6 +24,7 @@ from diptych.data.image_inputs import DEFAULT_LIMITS, EncodedImage, ImageInput, 
 
 from .formats import HEAD, OPENERS, check_whole, describe_bytes, sniff
 from .pixels import QUARTER_TURNS, array_to_rgb, orientation, to_rgb, upright
+from .raw import image_in, is_raw
 from .sources import as_ref, open_stream, read_bytes
 
 # A progressive JPEG has about ten scans; each one more visits every block again, so a small file could
@@ -43,7 +44,7 @@ _CUT_ERRORS = (OSError, SyntaxError, EOFError, IndexError, struct.error)
 def decode(
     source: ImageInput, limits: ImageLimits = DEFAULT_LIMITS, *, at_least: int | None = None
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """RGB pixels of the first frame: EXIF orientation applied, transparency on white.
+    """RGB pixels of the first frame: EXIF orientation applied, transparency on white; of a RAW file its embedded image.
 
     Greys of 16 bits come out as viewers show them (value / 257), float and 32-bit greys by their range.
 
@@ -109,6 +110,8 @@ def read_header(source: EncodedImage, limits: ImageLimits = DEFAULT_LIMITS) -> H
 
 
 def _decode_bytes(data: bytes, name: str, limits: ImageLimits, at_least: int | None) -> UInt8[np.ndarray, "h w 3"]:
+    if is_raw(io.BytesIO(data)):
+        data = image_in(data, name, limits)
     with opened(io.BytesIO(data), name, limits) as image:
         if image.format == "JPEG":
             _check_scans(data, image, name)
@@ -147,11 +150,15 @@ def _check_scans(data: bytes, image: ImageFile, name: str) -> None:
 
 @contextlib.contextmanager
 def opened(stream: IO[bytes], name: str, limits: ImageLimits) -> Iterator[ImageFile]:
-    """The image with its header read and its limits checked, not yet decoded."""
+    """The image with its header read and its limits checked, not yet decoded; of a RAW file the one that it holds."""
     head = stream.read(HEAD)
     stream.seek(0)
     kind = sniff(head)
-    if kind is None:
+    if is_raw(stream):
+        stream = io.BytesIO(image_in(stream.read(limits.max_bytes + 1), name, limits))
+        head = stream.getvalue()[:HEAD]
+        kind = sniff(head)
+    if kind is None or kind not in OPENERS:
         refused = DataError(f"{name} is not an image: {describe_bytes(head)}", Reason.NOT_AN_IMAGE)
         refused.add_note(f"its first bytes: {head!r}; expected {', '.join(OPENERS)}")  # shown with --debug
         raise refused

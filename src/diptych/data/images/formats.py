@@ -20,6 +20,8 @@ HEAD = 64  # first bytes, enough to recognise a format
 
 _BMP_HEADER_SIZES = {12, 16, 40, 52, 56, 64, 108, 124}
 _AVIF_BRANDS = {b"avif", b"avis"}
+# RAW files that are no TIFF: of Fuji, Panasonic and Leica, Olympus, Minolta, Sigma, older Canon
+_RAW = (b"FUJIFILMCCD-RAW", b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"\0MRM", b"FOVb", b"II\x1a\0\0\0HEAPCCDR")
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
 
@@ -33,6 +35,8 @@ def sniff(head: bytes) -> str | None:
         return "GIF"
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "WEBP"
+    if head.startswith(_RAW) or head[8:11] == b"CR\x02":
+        return "RAW"
     if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
         return "TIFF"
     # "BM" alone would also take a text that begins with BMW
@@ -44,9 +48,11 @@ def sniff(head: bytes) -> str | None:
 
 
 def _sniff_boxes(head: bytes) -> str | None:
-    """HEIF and AVIF share a container: the brands in its first box say which it is."""
+    """HEIF, AVIF and CR3 share a container: the brands in its first box say which it is."""
     length = min(int.from_bytes(head[:4], "big"), len(head))
     brands = {head[8:12]} | {head[at : at + 4] for at in range(16, length - 3, 4)}
+    if b"crx " in brands:  # of Canon, CR3
+        return "RAW"
     if brands & _AVIF_BRANDS:
         return "AVIF"
     return "HEIF" if brands & _HEIF_BRANDS else None

@@ -10,6 +10,7 @@ References: CIPA DC-008 (Exif 3.0); Adobe, XMP Specification Part 2; IPTC-IIM 4.
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import PIL.Image
 from PIL.ImageFile import ImageFile
 from PIL.IptcImagePlugin import getiptcinfo
 
@@ -25,6 +27,7 @@ from diptych.data.image_inputs import DEFAULT_LIMITS, EncodedImage, ImageLimits
 
 from .decode import opened
 from .exif_blocks import EXIF, GPS, block_of, is_bomb
+from .raw import is_raw
 from .sources import as_ref, read_bytes
 
 MOST_CHARACTERS = 200  # of a title, or of a camera's or a lens's name
@@ -73,8 +76,6 @@ def read_photo(source: EncodedImage, limits: ImageLimits = DEFAULT_LIMITS) -> Ph
 
     Raises DataError as `read_header` does, for what is no image; never for what is written beside the pixels.
     """
-    import io
-
     ref = as_ref(source)
     data = read_bytes(ref, limits)
     with opened(io.BytesIO(data), ref.name, limits) as image:
@@ -107,6 +108,9 @@ class _Reading:
     # -- blocks ------------------------------------------------------------------------------------
 
     def _read_exif(self, image: ImageFile, data: bytes) -> None:
+        if data.startswith((b"II*\0", b"MM\0*")) and is_raw(io.BytesIO(data)):
+            self._read_exif_of_raw(data)
+            return
         if is_bomb(block_of(image) or (data if image.format == "TIFF" else b"")):
             self._left_out.append(BOMB)
             return
@@ -114,6 +118,15 @@ class _Reading:
         exif = super(type(image), image).getexif() if image.format == "PNG" else image.getexif()
         self._exif = dict(exif)
         self._inner, self._gps = exif.get_ifd(EXIF), exif.get_ifd(GPS)
+
+    def _read_exif_of_raw(self, data: bytes) -> None:
+        """Of a RAW file that is a TIFF: its own, which says more than that of the image inside."""
+        if is_bomb(data):
+            self._left_out.append(BOMB)
+            return
+        exif = PIL.Image.Exif()
+        exif.load(data)
+        self._exif, self._inner, self._gps = dict(exif), exif.get_ifd(EXIF), exif.get_ifd(GPS)
 
     def _read_xmp(self, image: ImageFile, data: bytes) -> None:
         from defusedxml.ElementTree import fromstring

@@ -25,6 +25,7 @@ _ROUNDS = 3  # of k-means
 _SAMPLE = 32  # vectors per cell that the cells are fitted on
 _BLOCK = 1 << 22  # similarities at once: 16 MB
 _LEVELS = 16  # grey levels between two points of a colour curve
+_GREY = 8  # levels by which red, green and blue differ at most, in every pixel of a grey image
 _ENCODING = 0.08  # by how much a curve changes by encoding and resizing alone
 
 Pairs = tuple[Int64[np.ndarray, "m"], Int64[np.ndarray, "m"]]  # places (i, j), i < j
@@ -32,15 +33,16 @@ Pairs = tuple[Int64[np.ndarray, "m"], Int64[np.ndarray, "m"]]  # places (i, j), 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What is kept of an image's pixels: its hashes, and its colours."""
+    """What is kept of an image's pixels: its hashes, its colours, and whether it is grey."""
 
     hashes: tuple[int, ...]
     colours: Float32[np.ndarray, c]
+    grey: bool
 
     @classmethod
     def of(cls, pixels: UInt8[np.ndarray, "h w 3"]) -> Look:
         """The look of an image."""
-        return cls(tuple(oriented_hashes(pixels)), _colours(pixels))
+        return cls(tuple(oriented_hashes(pixels)), _colours(pixels), int(np.ptp(pixels, axis=2).max()) <= _GREY)
 
 
 def _colours(pixels: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, c]:

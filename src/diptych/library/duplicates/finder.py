@@ -54,6 +54,8 @@ def find(opened: Opened, among: Sequence[str] | None, progress: Progress) -> Dup
         if isinstance(look, Look):
             known.append(place)
             looks.append(look)
+            copies = distinct.copies[contents[place]]
+            copies[:] = [replace(copy, grey=look.grey) for copy in copies]
         else:
             distinct.left_out[look] += 1
     vectors = np.array([distinct.vectors[place] for place in known], dtype=np.float16)
@@ -170,9 +172,9 @@ class _Joined:
 def _groups(members: list[Copy], images: _Images) -> Iterator[Group]:
     """One or more groups of a set of joined copies.
 
-    The best is that with most pixels, then bytes, that is no part of another. The others of its group agree with it
-    itself and show no more than it: a set is joined pair by pair, so two of its images may each show what the other
-    does not. The images that are left over are grouped again.
+    The best is that with most pixels, then colours, then bytes, that is no part of another. The others of its group
+    agree with it itself and show no more than it: a set is joined pair by pair, so two of its images may each show what
+    the other does not. The images that are left over are grouped again.
     """
     left = sorted(members, key=lambda copy: (*(-value for value in quality(copy)), copy.path))
     while len(left) > 1:
@@ -209,5 +211,7 @@ def _kinds(found: Overlay, other: Copy, copy: Copy) -> tuple[str, ...]:
         "larger": found.holds < 1,
         "mirrored": found.mirrored,
         "turned": found.turns > 0,
+        "grey": copy.grey and not other.grey,
+        "coloured": other.grey and not copy.grey,
     }
     return tuple(kind for kind, holds in kinds.items() if holds) or ("encoded",)

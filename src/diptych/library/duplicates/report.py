@@ -8,6 +8,8 @@ from typing import Any
 
 from diptych.core.text import in_bytes, number
 
+KINDS = ("exact", "encoded", "resized", "cropped", "larger", "mirrored", "turned", "grey", "coloured")
+
 
 @dataclass(frozen=True, slots=True)
 class Copy:
@@ -20,7 +22,8 @@ class Copy:
     height: int
     bytes: int
     content: str  # fingerprint of its bytes
-    kinds: tuple[str, ...] = ()  # of exact, encoded, resized, cropped, larger, mirrored, turned; empty for the best
+    grey: bool = False  # without colours, as far as its pixels could be looked at
+    kinds: tuple[str, ...] = ()  # of KINDS; empty for the best
     turned: int = 0  # degrees clockwise, after it was mirrored if it is
     kept: float = 1.0  # share of the best image's area that it shows
     of: str | None = None  # the id of the best; None for the best itself
@@ -38,6 +41,8 @@ class Copy:
             "encoded": "encoded again",
             "cropped": f"cropped to {self.kept:.0%}",
             "larger": "shows more",
+            "grey": "without colours",
+            "coloured": "in colours",
             "turned": f"turned by {self.turned} degrees clockwise",
         }
         return ", ".join(words.get(kind, kind) for kind in self.kinds)
@@ -84,9 +89,9 @@ class Duplicates:
         )
 
 
-def quality(copy: Copy) -> tuple[int, int]:
-    """What makes a copy better than another: its pixels, then its bytes."""
-    return copy.width * copy.height, copy.bytes
+def quality(copy: Copy) -> tuple[int, bool, int]:
+    """What makes a copy better than another: its pixels, then that it has colours, then its bytes."""
+    return copy.width * copy.height, not copy.grey, copy.bytes
 
 
 def reason(best: Copy, others: Sequence[Copy]) -> str:
@@ -95,6 +100,8 @@ def reason(best: Copy, others: Sequence[Copy]) -> str:
         return "it shows the whole image; larger ones are cropped"
     if all(copy.width * copy.height < best.width * best.height for copy in others):
         return f"most pixels ({best.width} x {best.height})"
+    if all(quality(copy)[:2] < quality(best)[:2] for copy in others):
+        return f"most pixels ({best.width} x {best.height}), and of those the one in colours"
     if all(quality(copy) < quality(best) for copy in others):
         return f"most pixels ({best.width} x {best.height}), and of those most bytes ({in_bytes(best.bytes)})"
-    return "none has more pixels or bytes; its path is the first"
+    return "none is better in pixels, colours or bytes; its path is the first"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .where import AllOf, Column, Condition, Value, Where
+from .near import Near
+from .where import LATITUDE, LONGITUDE, AllOf, Column, Condition, Value, Where, around
 
 _WORDS = {"null": "IS NULL", "not null": "IS NOT NULL"}
 
@@ -13,6 +14,8 @@ def to_sql(where: Where) -> str:
     """A SQL expression in which every name and value is quoted."""
     if isinstance(where, Condition):
         return _condition(where)
+    if isinstance(where, Near):
+        return f"{to_sql(around(where))} AND {_distance(where)}"
     return f" {'AND' if isinstance(where, AllOf) else 'OR'} ".join(f"({to_sql(part)})" for part in where.parts)
 
 
@@ -24,6 +27,14 @@ def _condition(one: Condition) -> str:
         # written out: DataFusion takes `x NOT IN (1) OR x NOT IN (2)` for true even where x is NULL
         return f"{column} IS NOT NULL AND {_comparison(one, column)}"
     return _comparison(one, column)
+
+
+def _distance(near: Near) -> str:
+    """`Near.holds` by DataFusion's functions."""
+    across = f"power(sin((radians(`{LATITUDE}`) - radians({near.latitude!r})) / 2), 2)"
+    along = f"power(sin((radians(`{LONGITUDE}`) - radians({near.longitude!r})) / 2), 2)"
+    cosines = f"cos(radians(`{LATITUDE}`)) * cos(radians({near.latitude!r}))"
+    return f"{across} + {cosines} * {along} {'<=' if near.inside else '>'} {near.haversine!r}"
 
 
 def _comparison(one: Condition, column: str) -> str:

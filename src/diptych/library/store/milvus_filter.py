@@ -1,8 +1,8 @@
 """The tree of a filter as a Milvus expression: exactly, or as near from above as the server can compare.
 
 Fields that only some rows have are asked for with `exists`: without it, `!=` would hold where there is no value. What
-servers differ in (LIKE but for a beginning, texts without capitals, two fields of metadata) is left to the caller,
-who checks the rows that the wider expression finds.
+servers differ in (LIKE but for a beginning, texts without capitals, two fields of metadata) and distances are left to
+the caller, who checks the rows that the wider expression finds.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 
-from .where import AllOf, Column, Condition, Where, like_parts
+from .near import Near
+from .where import AllOf, Column, Condition, Where, around, like_parts
 
 _EVERY, _NO = 'id != ""', 'id == ""'
 _SIGNS = {"=": "=="}
@@ -24,6 +25,8 @@ def to_expression(where: Where, fixed: Collection[str]) -> tuple[str, bool]:
     """
     if isinstance(where, Condition):
         return _condition(where, fixed)
+    if isinstance(where, Near):
+        return to_expression(around(where), fixed)[0], False
     parts = [to_expression(part, fixed) for part in where.parts]
     joined = f" {'and' if isinstance(where, AllOf) else 'or'} ".join(f"({text})" for text, _ in parts)
     return joined, all(exact for _, exact in parts)

@@ -12,17 +12,19 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
 from diptych.core.errors import ConfigError
 
+from .near import Near
 from .row_codec import column_name
 from .rows import PHOTO, PHOTO_COLUMNS
 
 MOST_VALUES = 1_000  # of one IN
+LATITUDE, LONGITUDE = f"{PHOTO}LATITUDE", f"{PHOTO}LONGITUDE"
 _LEAST_INTEGER, _MOST_INTEGER = -(2**63), 2**63 - 1
 _NEGATED = {
     "=": "!=", "!=": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">",
@@ -78,7 +80,7 @@ class AnyOf:
     parts: tuple[Where, ...]
 
 
-Where = Condition | AllOf | AnyOf
+Where = Condition | Near | AllOf | AnyOf
 
 
 class FilterError(ConfigError):
@@ -124,14 +126,24 @@ def negated(where: Where) -> Where:
     """The filter that holds where this one fails, and not where values are missing."""
     if isinstance(where, Condition):
         return Condition(where.column, _NEGATED[where.op], where.value)
+    if isinstance(where, Near):
+        return replace(where, inside=not where.inside)
     return (AnyOf if isinstance(where, AllOf) else AllOf)(tuple(map(negated, where.parts)))
 
 
 def conditions(where: Where) -> list[Condition]:
-    """All comparisons of a filter, in order."""
+    """All comparisons of a filter, in order; of a place those of the columns that it asks."""
     if isinstance(where, Condition):
         return [where]
+    if isinstance(where, Near):
+        return conditions(around(where))
     return [one for part in where.parts for one in conditions(part)]
+
+
+def columns_of(where: Where) -> set[str]:
+    """The columns that a filter asks, on both sides of its comparisons."""
+    found = conditions(where)
+    return {one.column for one in found} | {one.value.name for one in found if isinstance(one.value, Column)}
 
 
 def holds(where: Where, value_of: Callable[[str], Any]) -> bool:
@@ -140,6 +152,9 @@ def holds(where: Where, value_of: Callable[[str], Any]) -> bool:
         return all(holds(part, value_of) for part in where.parts)
     if isinstance(where, AnyOf):
         return any(holds(part, value_of) for part in where.parts)
+    if isinstance(where, Near):
+        place = value_of(LATITUDE), value_of(LONGITUDE)
+        return None not in place and where.holds(*place)
     found = value_of(where.column)
     if where.op in ("null", "not null"):
         return (found is None) == (where.op == "null")
@@ -147,6 +162,23 @@ def holds(where: Where, value_of: Callable[[str], Any]) -> bool:
     if found is None or value is None:
         return False
     return where.op.startswith("not ") != _COMPARE[where.op.removeprefix("not ")](found, value)
+
+
+def around(near: Near) -> Where:
+    """The comparisons of coordinates that hold wherever a place is near enough; beyond it, where there are any."""
+    if not near.inside:
+        return AllOf((Condition(LATITUDE, "not null"), Condition(LONGITUDE, "not null")))
+    latitudes, longitudes = near.box()
+    return AllOf((_within(LATITUDE, *latitudes), AnyOf(tuple(_within(LONGITUDE, *span) for span in longitudes))))
+
+
+def without_place() -> Where:
+    """Holds for images that say no coordinates."""
+    return AnyOf((Condition(LATITUDE, "null"), Condition(LONGITUDE, "null")))
+
+
+def _within(name: str, low: float, high: float) -> Where:
+    return AllOf((Condition(name, ">=", low), Condition(name, "<=", high)))
 
 
 def like_parts(pattern: str) -> list[str | None]:

@@ -10,10 +10,14 @@ from diptych.library.store.places import Place
 from .base import Points, Ranking, RowFacts, View
 from .journalled import JournalledSnapshot
 from .local import LocalView
+from .ordered import ORDERS, SIZE, TAKEN
 from .snapshot import Snapshot
 from .snapshots import Snapshots
 
-__all__ = ["JournalledSnapshot", "Points", "Ranking", "RowFacts", "Snapshot", "Snapshots", "View", "open_view"]
+__all__ = [
+    "ORDERS", "SIZE", "TAKEN", "JournalledSnapshot", "Points", "Ranking", "RowFacts", "Snapshot", "Snapshots", "View",
+    "open_view",
+]  # fmt: skip
 
 
 def open_view(snapshots: Snapshots, place: Place) -> View:

@@ -13,6 +13,7 @@ import numpy as np
 from diptych.core.shapes import Float32
 from diptych.library.store.where import Where
 
+from .ordered import ORDERS, Ordered
 from .snapshot import Snapshot
 from .snapshots import Snapshots
 
@@ -85,6 +86,10 @@ class View(ABC):
     @abstractmethod
     def page(self, after: str, limit: int, where: Where | None = None) -> tuple[list[str], int]:
         """The next ids behind `after` ("" is the start), in order; and how many rows all pages have."""
+
+    def ordered(self, order: str, where: Where | None = None) -> Ordered:
+        """All rows, or those that pass a filter, in an order of `ORDERS`: its columns are read from all of them."""
+        return Ordered.of(self.scan(ORDERS[order], where), order)
 
     def scan(self, columns: Sequence[str], where: Where | None = None) -> Iterator[dict[str, Any]]:
         """Rows, or those that pass a filter, in blocks: column -> list of values, a float32 array for "vector"."""

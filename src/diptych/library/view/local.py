@@ -11,6 +11,7 @@ from diptych.library.store.where import Where
 
 from .base import Points, Ranking, RowFacts, View
 from .journalled import JournalledSnapshot
+from .ordered import Ordered
 from .snapshot import DamagedError, Snapshot
 from .snapshots import Snapshots
 
@@ -22,6 +23,7 @@ class LocalView(View):
         super().__init__(snapshots)
         # the ids of the last filter, and the version and filter that they are of: the next page asks for the same
         self._matched: tuple[str | None, Where | None, list[str]] = (None, None, [])
+        self._ordered: tuple[tuple[str | None, str, Where | None], Ordered] | None = None  # the same of the last order
 
     def count(self, where: Where | None = None) -> int:
         """How many rows there are, or pass a filter."""
@@ -53,6 +55,14 @@ class LocalView(View):
         if self._matched[:2] != (version, where):
             self._matched = (version, where, super().matching(where))
         return list(self._matched[2])
+
+    def ordered(self, order: str, where: Where | None = None) -> Ordered:
+        """All rows, or those that pass a filter, in an order."""
+        asked = (self.version, order, where)
+        kept = self._ordered
+        if kept is None or kept[0] != asked:
+            self._ordered = kept = (asked, super().ordered(order, where))
+        return kept[1]
 
     def page(self, after: str, limit: int, where: Where | None = None) -> tuple[list[str], int]:
         """The next ids, and how many there are."""

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, File, Form, Query, Request, Response, UploadFile
 from pydantic import TypeAdapter, ValidationError
@@ -23,6 +23,7 @@ from ..libraries import PLACES, ServedLibrary
 from ..schemas import (
     Added,
     AddedAll,
+    Dates,
     DeleteByFilter,
     Deleted,
     Facet,
@@ -33,6 +34,7 @@ from ..schemas import (
     LibraryDetails,
     LibraryInfo,
     Meta,
+    Month,
     Patch,
     Problem,
     Restored,
@@ -52,7 +54,7 @@ _PREVIEW = 1_600  # pixels, longer side
 _JPEG: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}
 }
-_IDENTIFIER = "^[0-9a-f]{16}$"
+_CURSOR = r"^((none|-?\d{1,19})\.)?[0-9a-f]{16}$"
 
 
 class Write:
@@ -82,7 +84,9 @@ async def libraries(service: TheService) -> Libraries:
 @router.get("/{name}", summary="One library")
 async def library(served: TheLibrary, service: TheService) -> LibraryDetails:
     """With the columns that filters can ask about."""
-    return LibraryDetails(**await served.read(service.info, served), columns=await served.columns())
+    columns = await served.columns()
+    shown = {name: kind for name, kind in columns.items() if service.settings.shows_paths or name not in PLACES}
+    return LibraryDetails(**await served.read(service.info, served), columns=shown)
 
 
 @router.get("/{name}/facets", summary="The most frequent values of a column")
@@ -97,20 +101,39 @@ async def facets(served: TheLibrary, service: TheService, column: Annotated[str,
     return Facets(column=column, values=[Facet(value=value, count=count) for value, count in counted])
 
 
+@router.get("/{name}/dates", summary="How many photos were taken in each month")
+async def dates(served: TheLibrary) -> Dates:
+    """For a choice of dates: those that photos say."""
+    found = await served.dates()
+    undated = await served.read(served.count) - sum(found.values())
+    months = [Month(month=month, count=count) for month, count in found.items()]
+    return Dates(months=months, undated=max(0, undated))
+
+
 @router.get("/{name}/items", summary="The images of a library, by id")
 async def items(
     served: TheLibrary,
     service: TheService,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 50,
-    after: Annotated[str | None, Query(pattern=_IDENTIFIER)] = None,
+    after: Annotated[str | None, Query(pattern=_CURSOR)] = None,
     filter: Annotated[str, Query(description="A JSON list of conditions", max_length=10_000)] = "[]",
     where: Annotated[str | None, Query(max_length=1_000)] = None,
+    near: Annotated[str | None, Query(description="LAT,LON in degrees", max_length=100)] = None,
+    km: Annotated[float, Query(gt=0, le=20_100)] = 5.0,
+    sort: Annotated[Literal["id", "taken", "size"], Query()] = "id",
 ) -> Items:
-    """Page by page: `after` is the `next` of the page before."""
-    narrowed = await filters.narrowed(served, filters.from_json(filter), where)
-    page = await served.read(lambda: served.library.items(narrowed, cursor=after, limit=limit))
+    """Page by page: `after` is the `next` of the page before.
+
+    By `taken` the newest photo comes first and those without a date last, by `size` the one with most pixels.
+    """
     paths = service.settings.shows_paths
-    notes = await served.notes(narrowed, page.total, paths=paths)
+    narrowed, placeless = await filters.narrowed(
+        served, filters.from_json(filter), where, filters.place(near, km), paths=paths
+    )
+    page = await served.read(lambda: served.library.items(narrowed, cursor=after, limit=limit, sort=sort))
+    notes = placeless + await served.notes(narrowed, page.total, paths=paths)
+    if page.undated:
+        notes.append(f"{page.undated:,} of {page.total:,} images say no date and come last")
     listed = [_listed(one, paths=paths) for one in page.items]
     return Items(items=listed, total=page.total, next=page.cursor, notes=notes)
 
@@ -145,13 +168,14 @@ async def add(
 @router.post("/{name}/items/delete", summary="Delete images by filter or ids")
 async def delete_by_filter(asked: DeleteByFilter, write: TheWrite) -> Deleted:
     """All that the filter finds. At least one condition, expression or id is needed."""
-    if not (asked.ids or asked.filter or (asked.where or "").strip()):
-        raise ServeError(422, "bad_request", "nothing says which images to delete", "Give ids, filter or where.")
+    if not (asked.ids or asked.filter or (asked.where or "").strip() or asked.near):
+        raise ServeError(422, "bad_request", "nothing says which images to delete", "Give ids, filter, where or near.")
 
     async def work() -> Deleted:
         ids = set(asked.ids)
         served = write.served
-        narrowed = await filters.narrowed(served, asked.filter, asked.where)
+        paths = write.service.settings.shows_paths
+        narrowed, _ = await filters.narrowed(served, asked.filter, asked.where, asked.near, paths=paths)
         if narrowed is not None:
             found = set(await served.read(served.library.matching, narrowed))
             ids = found & ids if ids else found

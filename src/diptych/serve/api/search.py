@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ from ..decoding import WHAT_CAME
 from ..embedding import Vector
 from ..errors import ServeError
 from ..inputs import one_of
-from ..schemas import ATTENTION, OCCLUSION, Hit, MapInfo, SearchRequest, SearchResponse
+from ..schemas import ATTENTION, OCCLUSION, Hit, MapInfo, SearchRequest, SearchResponse, Sort
 from ..service import Service, TheLibrary, TheService, facts_of
 from . import RESPONSES
 
@@ -38,11 +39,11 @@ _SAYS_VERSION = {
 
 @router.post("/search", summary="Find images by words, image, id, vector or a sum")
 async def search(asked: SearchRequest, served: TheLibrary, service: TheService) -> SearchResponse:
-    """Exactly one of `text`, `image`, `vector` and `terms`; `filter` and `where` narrow it down."""
+    """Exactly one of `text`, `image`, `vector` and `terms`; `filter`, `where` and `near` narrow it down."""
     started = time.perf_counter()
     one_of(asked)
     await _check_features(asked, served)
-    narrowed = await filters.narrowed(served, asked.filter, asked.where)
+    narrowed = await filters.narrowed(served, asked.filter, asked.where, asked.near, paths=service.settings.shows_paths)
     vector = await service.inputs.query(asked, served)
     own = asked.image.id if asked.image is not None else None
     kind: Asked | None = "text" if asked.text is not None else "image" if asked.image is not None else None
@@ -57,14 +58,19 @@ async def search_image(
     k: Annotated[int, Form(ge=1, le=1_000)] = 20,
     filter: Annotated[str, Form(description="A JSON list of conditions", max_length=10_000)] = "[]",
     where: Annotated[str | None, Form(max_length=1_000)] = None,
+    near: Annotated[str | None, Form(description="LAT,LON in degrees", max_length=100)] = None,
+    km: Annotated[float, Form(gt=0, le=20_100)] = 5.0,
+    sort: Annotated[Sort, Form()] = "score",
     on_map: Annotated[bool, Form()] = False,
 ) -> SearchResponse:
     """As `search` with an image, but the image comes as a file."""
     started = time.perf_counter()
-    narrowed = await filters.narrowed(served, filters.from_json(filter), where)
+    around, paths = filters.place(near, km), service.settings.shows_paths
+    narrowed = await filters.narrowed(served, filters.from_json(filter), where, around, paths=paths)
     name = plain(file.filename or WHAT_CAME)[:200]
     vector = await service.inputs.image_vector(await file.read(), served.embedder, name)
-    return await _found(service, served, vector, SearchRequest(k=k, on_map=on_map), narrowed, started, "image")
+    asked = SearchRequest(k=k, sort=sort, on_map=on_map)
+    return await _found(service, served, vector, asked, narrowed, started, "image")
 
 
 @router.get(
@@ -146,11 +152,12 @@ async def _found(
     served: ServedLibrary,
     vector: Vector,
     asked: SearchRequest,
-    where: Where | None,
+    narrowed: tuple[Where | None, list[str]],
     started: float,
     kind: Asked | None,
     own: str | None = None,
 ) -> SearchResponse:
+    where, placeless = narrowed
     reranker = served.library.reranker if asked.rerank else None
     depth = 0 if reranker is None else asked.candidates or reranker.k
     found = await served.search(vector, min(max(depth, asked.k + (own is not None)), 1_000), where)
@@ -159,12 +166,14 @@ async def _found(
         found, nothing, unseen = await _reordered(service, served, asked, found, depth)
     plan = await served.plan(newest=False) if asked.on_map else None
     paths = service.settings.shows_paths
-    hints = await served.notes(where, found.considered, paths=paths)
+    hints = placeless + await served.notes(where, found.considered, paths=paths)
     if served.loaded is not None:
         hints += await served.loaded.unread([asked.text or "", *(term.text or "" for term in asked.terms or ())])
     if depth and reranker is not None and (unread := await asyncio.to_thread(reranker.unread, asked.text or "")):
         hints.append(unread)
-    hits = _hits(found, served, paths, plan, own, None if depth else kind)[: asked.k]
+    nearest = [hit for hit in found.hits if hit.id != own][: asked.k]
+    listed = await served.read(served.library.in_order, nearest, asked.sort, hints)
+    hits = _hits(listed, served, paths, plan, None if depth else kind)
     if asked.explain:
         await _explained(service, served, asked, hits)
     return SearchResponse(
@@ -179,19 +188,16 @@ async def _found(
 
 
 def _hits(
-    found: Answer,
+    found: Sequence[library_types.Hit],
     served: ServedLibrary,
     paths: bool,
     plan: projection.Plan | None,
-    own: str | None,
     kind: Asked | None,
 ) -> list[Hit]:
     hits: list[Hit] = []
     model = served.loaded and served.loaded.model
-    probabilities = own_probabilities(model, found.hits, kind) if kind else [None] * len(found.hits)
-    for one, probability in zip(found.hits, probabilities, strict=True):
-        if one.id == own:
-            continue
+    probabilities = own_probabilities(model, found, kind) if kind else [None] * len(found)
+    for one, probability in zip(found, probabilities, strict=True):
         meta, judged = dict(one.meta), _is_judged(one, served)
         cosine = meta.pop("cosine", None) if one.scored_by != "cosine" else None
         relevance = meta.pop("probability", None) if judged else None

@@ -46,6 +46,7 @@ export const api = {
   libraries: () => json("/libraries"),
   library: (name) => json(at(name)),
   facets: (name, column) => json(`${at(name)}/facets?column=${encodeURIComponent(column)}`),
+  dates: (name) => json(`${at(name)}/dates`),
   items(name, after, filter = [], limit = 40) {
     const asked = new URLSearchParams({ limit: String(limit) });
     if (after) asked.set("after", after);
@@ -75,6 +76,16 @@ export const api = {
       points: new Float32Array(data, 0, count * 3),
       ids: new Uint8Array(data, count * 12, count * 8),
     };
+  },
+  /** In a large library it takes longer than one request may: it is asked again until it is there. */
+  async copies(name, signal) {
+    for (;;) {
+      try {
+        return await json(`${at(name)}/duplicates`, { signal });
+      } catch (error) {
+        if (error?.code !== "deadline_exceeded") throw error;
+      }
+    }
   },
   thumbnail: (name, id) => `${at(name)}/items/${id}/thumbnail`,
   preview: (name, id) => `${at(name)}/items/${id}/preview`,

@@ -2,6 +2,7 @@
 
 import { $, h, plural, toast } from "./dom.js";
 import { api, dataUri, Problem } from "./api.js";
+import { Copies } from "./copies.js";
 import { Draw } from "./draw.js";
 import { EmbeddingMap } from "./map.js";
 import { Filters } from "./filters.js";
@@ -13,9 +14,10 @@ const PAUSE = 110; // milliseconds of not typing before a search
 const SLOW_PAUSE = 350; // the same where a cross-encoder looks closely
 const DOUBT = 0.5; // probability that nothing matches from which on the page says so
 const FIRST = 40; // images asked for at once
+const MOST_DELETED = 1000; // images of one request
 const IDEAS = ["a dog in the snow", "Kinder spielen im Wasser", "un homme à vélo", "雪の中の犬", "gente en la playa", "молодая женщина улыбается"];
 
-const state = { libraries: [], library: null, k: FIRST, map: false, draw: false, closely: false, next: null };
+const state = { libraries: [], library: null, k: FIRST, map: false, draw: false, copies: false, closely: false, next: null };
 let asking = null, timer = 0;
 
 const results = new Results({
@@ -31,10 +33,14 @@ const results = new Results({
 const query = new Query(() => (state.draw ? view("grid") : soon()));
 const filters = new Filters(() => soon(0));
 const draw = new Draw((hit) => results.open(hit), complain);
-const map = new EmbeddingMap(async (id) => {
+const copies = new Copies({ open: (image) => show(image.id), remove: (ids) => remove(ids), failed: complain });
+const map = new EmbeddingMap(show);
+
+/** Open an image of which only the id is known. */
+async function show(id) {
   const found = await api.item(state.library.name, id).catch(complain);
   if (found) results.open(found);
-});
+}
 
 function complain(error) {
   if (error?.name === "AbortError") return;
@@ -62,7 +68,7 @@ async function search() {
   asking = new AbortController();
   remember();
   const asked = query.asked();
-  $("welcome").hidden = !query.isEmpty || state.map || state.draw;
+  $("welcome").hidden = !query.isEmpty || state.map || state.draw || state.copies;
   $("doubt").hidden = true;
   if (asked === null) return browse();
   const rerank = state.closely && asked.text !== undefined;
@@ -124,6 +130,8 @@ async function choose(name) {
   $("size").textContent = plural(found.images, "image");
   $("add").hidden = !found.features.write;
   $("view-draw").hidden = !found.features.generate;
+  $("view-copies").hidden = !found.features.copies;
+  copies.use(name, found.features.write);
   $("closely").hidden = !found.features.rerank;
   state.closely = state.closely && found.features.rerank;
   $("closely").setAttribute("aria-pressed", String(state.closely));
@@ -138,6 +146,7 @@ $("library").addEventListener("change", async () => {
   query.terms = query.terms.filter((term) => !term.id);
   query.draw();
   await choose($("library").value).catch(complain);
+  if (state.copies) return view(state.library.features.copies ? "copies" : "grid");
   search();
 });
 
@@ -145,6 +154,7 @@ async function refresh() {
   const found = await api.library(state.library.name).catch(complain);
   if (found) $("size").textContent = plural(found.images, "image");
   if (state.map) await map.load(state.library.name).catch(complain);
+  if (state.copies) return copies.load();
   search();
 }
 
@@ -152,10 +162,15 @@ async function refresh() {
 
 async function remove(ids, name) {
   try {
-    const library = state.library.name;
-    const gone = await api.remove(library, ids);
-    const back = { label: "Undo", run: () => api.undo(library, gone.undo).then(() => { toast("It is back."); refresh(); }, complain) };
-    toast(gone.deleted === 1 && name ? `Deleted ${name}` : `Deleted ${plural(gone.deleted, "image")}`, gone.undo ? back : null, 20);
+    const library = state.library.name, gone = [];
+    for (let at = 0; at < ids.length; at += MOST_DELETED) gone.push(await api.remove(library, ids.slice(at, at + MOST_DELETED)));
+    const count = gone.reduce((all, one) => all + one.deleted, 0), tokens = gone.map((one) => one.undo).filter(Boolean);
+    const undo = async () => {
+      for (const token of tokens) await api.undo(library, token);
+      toast(count === 1 ? "It is back." : "They are back.");
+      refresh();
+    };
+    toast(count === 1 && name ? `Deleted ${name}` : `Deleted ${plural(count, "image")}`, tokens.length ? { label: "Undo", run: () => undo().catch(complain) } : null, 20);
     refresh();
   } catch (error) {
     complain(error);
@@ -246,21 +261,28 @@ async function view(name) {
   const isMap = name === "map";
   state.map = isMap;
   state.draw = name === "draw";
+  state.copies = name === "copies";
+  const isGrid = !isMap && !state.draw && !state.copies;
+  $("view-copies").setAttribute("aria-pressed", String(state.copies));
+  $("copies-panel").hidden = !state.copies;
+  if (!state.copies) copies.leave();
   $("view-draw").setAttribute("aria-pressed", String(state.draw));
   $("draw-panel").hidden = !state.draw;
-  $("search").hidden = $("found").hidden = state.draw;
+  $("search").hidden = $("found").hidden = state.draw || state.copies;
   $("view-map").setAttribute("aria-pressed", String(isMap));
-  $("view-grid").setAttribute("aria-pressed", String(!isMap && !state.draw));
+  $("view-grid").setAttribute("aria-pressed", String(isGrid));
   $("map-panel").hidden = !isMap;
   if (isMap) await map.load(state.library.name).catch(complain);
-  if (!state.draw) return search();
+  if (!state.draw && !state.copies) return search();
   remember();
   $("welcome").hidden = true;
+  if (state.copies) return copies.load();
   if (!$("draw-words").value) $("draw-words").value = query.wanted;
 }
 
 $("view-grid").addEventListener("click", () => view("grid"));
 $("view-map").addEventListener("click", () => view("map"));
+$("view-copies").addEventListener("click", () => view("copies"));
 $("view-draw").addEventListener("click", () => view("draw").then(() => $("draw-words").focus()));
 
 $("theme").addEventListener("click", () => {
@@ -278,7 +300,7 @@ function remember() {
   const said = new URLSearchParams();
   if (state.libraries.length > 1) said.set("in", state.library.name);
   if (query.words) said.set("q", query.words);
-  if (state.map || state.draw) said.set("view", state.map ? "map" : "draw");
+  if (state.map || state.draw || state.copies) said.set("view", state.map ? "map" : state.draw ? "draw" : "copies");
   const hash = said.toString();
   if (location.hash.slice(1) !== hash) history.replaceState(null, "", hash ? `#${hash}` : location.pathname);
 }
@@ -312,7 +334,8 @@ async function start() {
     $("words").value = said.get("q") ?? "";
     await choose(named.name);
     $("ideas").replaceChildren(...IDEAS.map((text) => h("li", {}, h("button", { type: "button", dir: "auto", onclick: () => query.only({ text }) }, text))));
-    await view(said.get("view") === "draw" && !state.library.features.generate ? "grid" : said.get("view"));
+    const needs = { draw: "generate", copies: "copies" }[said.get("view")];
+    await view(needs && !state.library.features[needs] ? "grid" : said.get("view"));
     document.documentElement.dataset.ready = "true";
   } catch (error) {
     complain(error);

@@ -2,6 +2,7 @@
 
 import { $, h } from "./dom.js";
 import { api } from "./api.js";
+import { Photos } from "./photos.js";
 
 const WORDS = { eq: "exactly", contains: "containing", ne: "not", ge: "at least", le: "at most", exists: "known" };
 const OPS = {
@@ -25,6 +26,7 @@ export class Filters {
     this.library = null;
     this.columns = {};
     this.active = []; // conditions as the API takes them
+    this.photos = new Photos(this);
     $("filters-open").addEventListener("click", () => this.toggle());
     $("filter-column").addEventListener("change", () => this.column());
     $("filter-op").addEventListener("change", () => this.op());
@@ -45,12 +47,15 @@ export class Filters {
     $("filter-column").replaceChildren(...order.map((name) => h("option", { value: name }, NICE[name] ?? name)));
     this.column();
     this.draw();
+    this.photos.use(library, columns);
   }
 
   toggle() {
     const open = $("filters").hidden;
     $("filters").hidden = !open;
     $("filters-open").setAttribute("aria-expanded", String(open));
+    if (open) this.photos.open();
+    else this.photos.close();
     if (open) this.column();
     if (open) $("filter-column").focus();
   }
@@ -88,6 +93,17 @@ export class Filters {
     this.changed();
   }
 
+  /** Other values for columns and comparisons, of which there is one filter each; null takes it away. */
+  set(changes) {
+    for (const [column, op, value] of changes) {
+      const place = this.active.findIndex((one) => one.column === column && one.op === op);
+      if (place >= 0) this.active.splice(place, 1, ...(value === null ? [] : [{ column, op, value }]));
+      else if (value !== null) this.active.push({ column, op, value });
+    }
+    this.draw();
+    this.changed();
+  }
+
   drop(place) {
     this.active.splice(place, 1);
     this.draw();
@@ -96,6 +112,7 @@ export class Filters {
   }
 
   draw() {
+    this.photos.sync();
     $("active-filters").replaceChildren(...this.active.map((one, place) => {
       const text = `${NICE[one.column] ?? one.column} ${WORDS[one.op]}${one.op === "exists" ? "" : ` ${one.value}`}`;
       return h("li", { class: "term" }, h("span", { class: "said", dir: "auto" }, "\u2002" + text),
