@@ -2,7 +2,7 @@
 # make test   lint, types, import layers and the whole test suite
 # make test-base   the wheel installed alone, without any extra: every command works or says which extra it
 #                  needs; and again with the [demo] extra, which runs the demo without PyTorch
-# make test-services   what starts servers and kills processes: the stores on a real Milvus server, and short runs of
+# make test-services   what starts servers and kills processes: the stores on a real Milvus and a real S3 server, and short runs of
 #                      the three scripts that kill -9 indexing, writing and serving (the two halves: test-milvus, test-kills)
 # make test-integrations   Diptych's models inside MTEB, LangChain, LlamaIndex, Haystack and others, in an environment
 #                          of its own that takes what is there from the other one
@@ -82,7 +82,7 @@ $(VENV)/.integrations: $(VENV)/.dev
 	@touch $@
 
 $(VENV)/.services: $(VENV)/.dev
-	@$(PIP) -e '.[milvus-server]'
+	@$(PIP) -e '.[milvus-server,s3-server]'
 	@touch $@
 
 clean:

@@ -51,6 +51,7 @@ CASES = (
     Case("demo --drawings 40", ("demo", "fit"), runs=True),
     Case("index {photos} --library {library}"),
     Case("index {photos} --library other --store milvus://127.0.0.1:9/x", ("milvus",)),
+    Case("index {photos} --library s3://bucket/x", ("s3",)),
     Case("index {photos} --library clips --videos", ("video",)),
     Case("index {photos} --library {library} --reranker no-such", fails=4),
     Case("index {photos} --library {library} --reranker blip:no-such", ("train",)),

@@ -53,6 +53,7 @@ class FakePlace:
     """One collection, as a place."""
 
     has_own_search = True
+    feed = None
 
     def __init__(self, collections: dict[str, FakeCollection], name: str, dim: int, notes: Path) -> None:
         self._collections, self.name, self._dim = collections, name, dim

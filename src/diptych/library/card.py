@@ -12,10 +12,10 @@ from shlex import quote
 from typing import Any
 
 from diptych.core.errors import LibraryError
-from diptych.core.file_names import escape
-from diptych.core.files import write_json
+from diptych.core.files import write_bytes, write_json
 from diptych.core.similarity import is_like_cosine
 
+from .bucket import bucket_of, shown
 from .encoder import Encoder
 
 FILE = "library.json"
@@ -74,18 +74,18 @@ class Card:
         """Raise OtherModelError unless `encoder` is the model that made the library."""
         if encoder.fingerprint == self.fingerprint and encoder.dim == self.dim:
             return
-        shown = escape(str(folder))
+        name = shown(folder)
         if named == self.model:
             raise OtherModelError(
-                f"the library {shown} was made by an earlier {named!r} (fingerprint {self.fingerprint[:8]}; it is "
+                f"the library {name} was made by an earlier {named!r} (fingerprint {self.fingerprint[:8]}; it is "
                 f"{encoder.fingerprint[:8]} now), and vectors of two models cannot be compared; embed its images "
-                f"again: diptych library reembed --library {quote(shown)} --model {quote(named)}"
+                f"again: diptych library reembed --library {quote(name)} --model {quote(named)}"
             )
         raise OtherModelError(
-            f"the library {shown} was made by model {self.model!r} (fingerprint {self.fingerprint}, {self.dim} "
+            f"the library {name} was made by model {self.model!r} (fingerprint {self.fingerprint}, {self.dim} "
             f"dimensions), but the model here is {encoder.name!r} (fingerprint {encoder.fingerprint}, {encoder.dim} "
             "dimensions); vectors of two models cannot be compared: use the first model, or embed the library again "
-            f"by the one here: diptych library reembed --library {quote(shown)} --model {quote(named)}"
+            f"by the one here: diptych library reembed --library {quote(name)} --model {quote(named)}"
         )
 
 
@@ -99,44 +99,60 @@ def _require_cosine(encoder: Encoder) -> None:
 
 
 def write(card: Card, folder: Path) -> None:
-    """Write the card, atomically. One that says no more than format 1 can is written as format 1."""
+    """Write the card, atomically. One that says no more than format 1 can is written as format 1.
+
+    Raises LibraryError on object storage where there is one already.
+    """
     value = asdict(card)
     if (card.store, card.generation) == (LANCE, 0):
         del value["store"], value["generation"]
         value["format"] = FORMAT
     else:
         value["format"] = FORMAT_OF_STORES
+    bucket = bucket_of(folder)
+    if bucket is not None and bucket.create(FILE, json.dumps(value, indent=2).encode()) is None:
+        raise LibraryError(f"{bucket.address} is a library already; open it, or choose another name")
     write_json(folder / FILE, value)
+
+
+def _keep(data: bytes | None, folder: Path) -> None:
+    """A copy in the working folder, touched only when it is another: `serve` asks for its time."""
+    file = folder / FILE
+    if data is not None and not (file.is_file() and file.read_bytes() == data):
+        write_bytes(file, data)
 
 
 def exists(folder: Path) -> bool:
     """Whether a folder says it is a library (it may still be damaged)."""
-    return (folder / FILE).is_file()
+    bucket = bucket_of(folder)
+    return (folder / FILE).is_file() if bucket is None else bucket.head(FILE) is not None
 
 
 def read(folder: Path) -> Card:
-    """The card of a library folder. Raises LibraryError when there is none or it cannot be used."""
-    shown = escape(str(folder))
-    if not folder.exists():
-        raise LibraryError(
-            f"no library at {shown}: the folder does not exist; "
-            f"make one with: diptych index FOLDER --library {quote(shown)}"
-        )
-    if not exists(folder):
-        raise LibraryError(
-            f"{shown} is not a library (it has no {FILE}); make one with: diptych index FOLDER --library {quote(shown)}"
-        )
+    """The card of a library. Raises LibraryError when there is none or it cannot be used."""
+    name = shown(folder)
+    make = f"make one with: diptych index FOLDER --library {quote(name)}"
+    bucket = bucket_of(folder)
+    if bucket is None and not folder.exists():
+        raise LibraryError(f"no library at {name}: the folder does not exist; {make}")
     try:
-        value: Any = json.loads((folder / FILE).read_bytes())
+        if bucket is None:
+            data = (folder / FILE).read_bytes() if (folder / FILE).is_file() else None
+        else:
+            data = bucket.get(FILE)
+            _keep(data, folder)
+        if data is None:
+            raise LibraryError(f"{name} is not a library (it has no {FILE}); {make}")
+        value: Any = json.loads(data)
         card = Card(**value)
     except (OSError, ValueError, TypeError) as error:
         reason = "it holds other keys than a library's" if isinstance(error, TypeError) else error
         raise LibraryError(
-            f"{shown}/{FILE} is damaged ({reason}); restore it from a backup, or delete the folder and index again"
+            f"{name}/{FILE} is damaged ({reason}); restore it from a backup, or delete the folder and index again"
         ) from error
     if card.format not in (FORMAT, FORMAT_OF_STORES):
         raise LibraryError(
-            f"{shown} has library format {card.format}, this diptych reads {FORMAT} and {FORMAT_OF_STORES}; "
+            f"{name} has library format {card.format}, this diptych reads {FORMAT} and {FORMAT_OF_STORES}; "
             f"use the diptych version that made it, or index again"
         )
     return card

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from diptych.core.checks import PATH, of_type
-from diptych.core.errors import LibraryError
-from diptych.core.file_names import escape
+from diptych.core.errors import ConfigError, LibraryError
 from diptych.library.indexing.indexer import Indexer
 from diptych.library.maintenance.maintainer import Maintenance
 from diptych.library.store.places import open_place
 
 from . import card
+from .bucket import address_of, folder_of, shown
 from .card import LANCE, Card
 from .encoder import Encoder
 from .opened import Opened, disk_errors, lasting_name, loaded
@@ -27,7 +27,7 @@ from .writer import Writer
 if TYPE_CHECKING:
     from .reranker import Reranker
 
-A_FOLDER = "the folder of a library"
+A_FOLDER = "the folder or the address of a library"
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -67,18 +67,22 @@ class Library:
         `loaded_by` is what to load the model by next time; left out, the shipped name, the full folder, or the address
         with its revision.
 
+        The folder may be an address on object storage, s3://BUCKET/NAME.
+
         `store` says where its rows are: "lance" in the folder, or on a server, "milvus://HOST:PORT/COLLECTION".
 
         Raises LibraryError when the folder is a library already, or holds something else.
         """
-        folder, encoder = Path(of_type(folder, PATH, A_FOLDER)), loaded(model)
+        folder, encoder = folder_of(of_type(folder, PATH, A_FOLDER)), loaded(model)
         loaded_by = lasting_name(encoder) if loaded_by is None else loaded_by
-        shown = escape(str(folder))
+        name = shown(folder)
         if card.exists(folder):
-            raise LibraryError(f"{shown} is a library already; open it, or choose another folder")
+            raise LibraryError(f"{name} is a library already; open it, or choose another folder")
         with disk_errors(folder):
-            if folder.exists() and (not folder.is_dir() or not _is_fresh(folder)):
-                raise LibraryError(f"{shown} exists and is not a library; choose an empty or new folder")
+            if address_of(folder) is None and folder.exists() and (not folder.is_dir() or not _is_fresh(folder)):
+                raise LibraryError(f"{name} exists and is not a library; choose an empty or new folder")
+            if address_of(folder) is not None and store != LANCE:
+                raise ConfigError(f"the rows of {name} are on object storage already; leave the store {store!r} out")
             about = Card.for_model(encoder, loaded_by, store)
             place = open_place(about, folder)  # needs its package, before a folder is made
             folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +98,7 @@ class Library:
 
         Raises LibraryError when there is no library, or it belongs to another model.
         """
-        folder = Path(of_type(folder, PATH, A_FOLDER))
+        folder = folder_of(of_type(folder, PATH, A_FOLDER))
         about = card.read(folder)
         return cls(Opened(folder, about, None if model is None else loaded(model, device), device))
 
@@ -102,7 +106,9 @@ class Library:
 
     @property
     def folder(self) -> Path:
-        """Its folder."""
+        """Its folder; of a library on object storage this machine's working folder, which holds only what can be
+        made again.
+        """
         return self.opened.folder
 
     @property

@@ -9,8 +9,8 @@ from shlex import quote
 
 from diptych.core.checks import kind_of, of_type
 from diptych.core.errors import ConfigError, LibraryError, ModelError
-from diptych.core.file_names import escape
-from diptych.library.rendering.thumbnails import Thumbnails
+from diptych.library.bucket import bucket_of, shown
+from diptych.library.rendering.thumbnails import BucketThumbnails, Thumbnails
 from diptych.library.store import Where, lock, parse_where
 from diptych.library.store.places import open_place
 from diptych.library.store.protocol import Store
@@ -19,7 +19,7 @@ from diptych.library.view import Snapshots, open_view
 from . import card
 from .card import Card
 from .encoder import Encoder
-from .uploads import Uploads
+from .uploads import BucketUploads, Uploads
 
 _THUMBNAILS, _UPLOADS = "thumbs", "files"
 
@@ -32,8 +32,7 @@ class Opened:
             about.check(model, folder, lasting_name(model))
         self.folder = folder
         self.card = about
-        self.thumbnails = Thumbnails(folder / _THUMBNAILS)
-        self.uploads = Uploads(folder / _UPLOADS)
+        self.thumbnails, self.uploads = _files(folder)
         self.place = open_place(about, folder)
         self.snapshots = Snapshots(folder, about, self.place)
         self.view = open_view(self.snapshots, self.place)
@@ -72,10 +71,17 @@ class Opened:
         with disk_errors(self.folder), lock.writer(self.folder, wait):
             if not self.is_current:
                 raise LibraryError(
-                    f"the library {escape(str(self.folder))} was embedded again by another model since it was opened; "
+                    f"the library {shown(self.folder)} was embedded again by another model since it was opened; "
                     f"open it again with the model that its {card.FILE} names"
                 )
             yield self.store()
+
+
+def _files(folder: Path) -> tuple[Thumbnails, Uploads]:
+    bucket = bucket_of(folder)
+    if bucket is None:
+        return Thumbnails(folder / _THUMBNAILS), Uploads(folder / _UPLOADS)
+    return BucketThumbnails(bucket, _THUMBNAILS), BucketUploads(bucket, _UPLOADS, folder / _UPLOADS)
 
 
 def model_of(about: Card, folder: Path, load: Callable[[str], Encoder] | None = None) -> Encoder:
@@ -86,11 +92,11 @@ def model_of(about: Card, folder: Path, load: Callable[[str], Encoder] | None = 
     try:
         model = (load or loaded)(about.model)
     except ModelError as error:
-        shown = escape(str(folder))
+        name = shown(folder)
         raise LibraryError(
-            f"the library {shown} needs its model {about.model!r}, which cannot be loaded ({error}); open the library "
+            f"the library {name} needs its model {about.model!r}, which cannot be loaded ({error}); open the library "
             "with the model where it is now (--model), or embed it again by another: diptych library reembed "
-            f"--library {quote(shown)} --model {quote(about.unpinned_model)}"
+            f"--library {quote(name)} --model {quote(about.unpinned_model)}"
         ) from error
     about.check(model, folder, about.model)
     return model
@@ -122,6 +128,6 @@ def disk_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise LibraryError(
-            f"cannot write the library {escape(str(folder))}: {error.strerror or error}; "
+            f"cannot write the library {shown(folder)}: {error.strerror or error}; "
             f"what was acknowledged is kept and can be searched: make room or fix the permissions, then run this again"
         ) from error

@@ -15,7 +15,7 @@ import numpy as np
 
 from diptych.core.checks import at_least, of_type, whole
 from diptych.core.errors import ConfigError, DataError, Reason
-from diptych.core.file_names import escape, unescape
+from diptych.core.file_names import unescape
 from diptych.core.files import files_below
 from diptych.core.notes import Note
 from diptych.core.protocols import SILENT, Progress
@@ -31,6 +31,7 @@ from diptych.library.view import TAKEN, Points, Ranking, RowFacts, Snapshot
 
 from . import ordering
 from . import query as queries
+from .bucket import bucket_of, shown
 from .card import LANCE
 from .duplicates import Duplicates
 from .embedding import checked
@@ -326,14 +327,14 @@ class Reader:
         """What the library holds."""
         opened, about = self._opened, self._opened.card
         return Info(
-            folder=escape(str(opened.folder)),
+            folder=shown(opened.folder),
             images=opened.store().count(),
             model=about.model,
             fingerprint=about.fingerprint,
             dim=about.dim,
             created=about.created,
             version=opened.view.version or "",
-            bytes_on_disk=sum(map(_size, files_below(opened.folder))),
+            bytes_on_disk=_bytes(opened.folder),
             columns=self.columns(),
             store=about.store,
         )
@@ -369,6 +370,12 @@ class Reader:
 
     def _location(self, path: str) -> str:
         return location(path, self._opened.folder)
+
+
+def _bytes(folder: Path) -> int:
+    """What a library takes, on this machine's disk or on object storage."""
+    bucket = bucket_of(folder)
+    return sum(map(_size, files_below(folder))) if bucket is None else sum(one.bytes for one in bucket.names())
 
 
 def _size(file: Path) -> int:

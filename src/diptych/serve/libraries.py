@@ -21,6 +21,7 @@ import numpy as np
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.file_names import unescape
 from diptych.library import Answer, Encoder, Library, RowFacts, card, model_of
+from diptych.library.bucket import folder_of
 from diptych.library.store import Where, content_of
 
 from . import editing, errors
@@ -374,7 +375,7 @@ def named(arguments: Sequence[str]) -> dict[str, Path]:
             raise ConfigError(f"--library {argument}: the name {name!r} needs letters, digits, - and _: name=DIR")
         if name in found:
             raise ConfigError(f"two libraries are called {name!r}; give one another name: name=DIR")
-        found[name] = Path(folder).expanduser()
+        found[name] = folder_of(Path(folder).expanduser())
     return found
 
 

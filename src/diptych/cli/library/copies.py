@@ -11,9 +11,9 @@ from cyclopts import Parameter
 
 from diptych.cli.outputs import JSON, check_file, check_folder
 from diptych.cli.shared import Common, LibraryFolder, ModelAddress
-from diptych.core.file_names import escape
 from diptych.core.text import number
 from diptych.library import Library, card
+from diptych.library.bucket import shown
 
 _MODEL = "The model's name, folder or address here, when it is another than on the old machine."
 
@@ -82,7 +82,7 @@ def backup(folder: Path, /, *, library: LibraryFolder, common: Common = Common()
     from diptych.library.maintenance import check_export
 
     check_folder(folder, "FOLDER")
-    name = escape(Path(os.path.abspath(library)).name).removesuffix(".library")  # noqa: PTH100
+    name = Path(shown(Path(os.path.abspath(library)))).name.removesuffix(".library")  # noqa: PTH100
     target = folder / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.tar"
     Library.open(library).export(target, progress=common.progress())
     report = check_export(target, common.progress())
@@ -127,7 +127,7 @@ def reembed(
         raise
     if missing is not None:
         write_bytes(missing, (json.dumps(report.from_thumbnails, indent=1) + "\n").encode())
-    text = f"{library}: {report.images} images have vectors of {report.model} now ({report.embedded} embedded)"
+    text = f"{shown(library)}: {report.images} images have vectors of {report.model} now ({report.embedded} embedded)"
     if report.from_thumbnails:
         text += f"; {len(report.from_thumbnails)} of them from thumbnails: {', '.join(report.from_thumbnails[:5])}"
     common.show(asdict(report), text)

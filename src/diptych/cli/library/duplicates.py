@@ -7,6 +7,7 @@ from diptych.cli.shared import Common, LibraryFolder, shortened
 from diptych.core.notes import Note
 from diptych.core.text import one_line
 from diptych.library import Library
+from diptych.library.bucket import shown
 from diptych.library.duplicates import Copy
 
 _MOST_IDS = 50  # in a command that is printed; more are given by a pipe
@@ -37,7 +38,7 @@ def duplicates(
     collection = Library.open(library)
     among, placeless = narrowed(collection, where, near, km)
     found = collection.duplicates(among, progress=common.progress())
-    remove = f"diptych library rm --library {quote(str(library))}"
+    remove = f"diptych library rm --library {quote(shown(library))}"
     blocks = []
     for group in found.groups:
         lines = [f"keep    {_described(group.best)}: {group.reason}"]
@@ -45,7 +46,7 @@ def duplicates(
         blocks.append("\n".join(lines))
     parts = [found.summary(), *shortened(blocks)]
     if len(found.spare) > _MOST_IDS:
-        everything = f"diptych library duplicates --library {quote(str(library))} --json"
+        everything = f"diptych library duplicates --library {quote(shown(library))} --json"
         asked = (("--where", where), ("--near", near), ("--km", None if km is None else f"{km:g}"))
         everything += "".join(f" {name} {quote(value)}" for name, value in asked if value is not None)
         parts.append(

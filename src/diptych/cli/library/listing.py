@@ -11,6 +11,7 @@ from diptych.cli.shared import Common, LibraryFolder
 from diptych.core.notes import Note
 from diptych.core.text import number, one_line
 from diptych.library import Item, Library
+from diptych.library.bucket import shown
 from diptych.library.items import MOST_LISTED
 
 
@@ -51,7 +52,7 @@ def list_items(
         given = (("--where", where), ("--near", near), ("--km", None if km is None else f"{km:g}"))
         again = "".join(f" {name} {quote(value)}" for name, value in given if value is not None)
         lines.append(
-            f"the next: diptych library list --library {quote(str(library))}{again} --sort {sort} -k {most} "
+            f"the next: diptych library list --library {quote(shown(library))}{again} --sort {sort} -k {most} "
             f"--after {page.cursor}"
         )
     common.show(asdict(page), "\n".join(lines), notes)

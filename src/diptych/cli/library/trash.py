@@ -13,6 +13,7 @@ from diptych.core.errors import ConfigError
 from diptych.core.notes import Note
 from diptych.core.text import number, one_line
 from diptych.library import Library
+from diptych.library.bucket import shown
 
 _ID = re.compile(r"[0-9a-f]{16}")
 
@@ -53,9 +54,9 @@ def rm(
     collection = Library.open(library)
     among, placeless = narrowed(collection, where, near, km)
     deletion = collection.remove(paths) if paths else collection.delete(ids or None, where=among)
-    text, notes = f"{library}: {number(len(deletion.ids), 'image')} put into the trash", [*placeless]
+    text, notes = f"{shown(library)}: {number(len(deletion.ids), 'image')} put into the trash", [*placeless]
     if deletion.ids:
-        text += f"; to bring them back: diptych library undo {deletion.batch} --library {quote(str(library))}"
+        text += f"; to bring them back: diptych library undo {deletion.batch} --library {quote(shown(library))}"
     elif among is not None:
         notes.append(Note("nothing_passes", 1, collection.nothing_passes(among)))
     else:
@@ -79,7 +80,7 @@ def undo(
         ids: Only these images.
     """
     undone = Library.open(library).undo(batch, ids=ids)
-    text = f"{library}: {number(len(undone.restored), 'image')} brought back"
+    text = f"{shown(library)}: {number(len(undone.restored), 'image')} brought back"
     if undone.kept:
         text += f"; {len(undone.kept)} stay in the trash, because another image is at their path now"
     common.show(asdict(undone), text)
@@ -118,7 +119,7 @@ def purge(
     """
     opened = Library.open(library)
     count = opened.purge(0.0 if now else days)
-    text = f"{library}: {number(count, 'image')} purged"
+    text = f"{shown(library)}: {number(count, 'image')} purged"
     if left := len(opened.trash()):
         text += f"; {left} were put into the trash less than {days:g} days ago and stay; --now takes all"
     common.show({"purged": count}, text)

@@ -7,6 +7,7 @@ from shlex import quote
 from diptych.cli.shared import Common, LibraryFolder, shortened
 from diptych.core.text import number, one_line
 from diptych.library import Library, card
+from diptych.library.bucket import address_of, shown
 from diptych.library.maintenance import Problem
 
 
@@ -21,10 +22,16 @@ def info(*, library: LibraryFolder, common: Common = Common()) -> None:
     lines = [
         f"{found.folder}: {number(found.images, 'image')}, {found.bytes_on_disk / 1e6:.1f} MB",
         f"model {found.model} (fingerprint {found.fingerprint}, {found.dim} dimensions), made {found.created}",
-        f"rows: {'in the folder' if found.store == card.LANCE else found.store}",
+        f"rows: {_place(found.store, library)}",
         "columns: " + ", ".join(f"{name} ({kind})" for name, kind in found.columns.items()),
     ]
     common.show(asdict(found), "\n".join(lines))
+
+
+def _place(store: str, library: Path) -> str:
+    if store != card.LANCE:
+        return store
+    return "in the folder" if address_of(library) is None else "on object storage"
 
 
 def verify(*, library: LibraryFolder, common: Common = Common()) -> None:
@@ -63,7 +70,7 @@ def repair(*, library: LibraryFolder, vectors: bool = False, common: Common = Co
         opened.required_model()
     found = opened.repair()
     done = ", ".join(f"{count} {kind}" for kind, count in found.repaired.items())
-    lines = [f"{library}: repaired {done or 'nothing'}, {len(found.left) or 'no'} problems left"]
+    lines = [f"{shown(library)}: repaired {done or 'nothing'}, {len(found.left) or 'no'} problems left"]
     lines += shortened([_described(problem, library) for problem in found.left])
     common.show(asdict(found), "\n".join(lines))
     if found.left:
@@ -80,7 +87,7 @@ def reread(*, library: LibraryFolder, common: Common = Common()) -> None:
         diptych library reread --library ~/pictures.library
     """
     found = Library.open(library).reread(progress=common.progress())
-    text = f"{library}: {number(found.read, 'image')} read again, {found.known:,} had been read before"
+    text = f"{shown(library)}: {number(found.read, 'image')} read again, {found.known:,} had been read before"
     if found.missing:
         text += f"\ngone or changed since they were indexed: {number(len(found.missing), 'image')}; index again"
         text += "".join(f"\n{line}" for line in shortened([one_line(f"  {path}") for path in found.missing]))
@@ -97,12 +104,12 @@ def compact(*, library: LibraryFolder, common: Common = Common()) -> None:
     before = collection.info().bytes_on_disk
     collection.compact()
     after = collection.info().bytes_on_disk
-    text = f"{library}: {before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now"
+    text = f"{shown(library)}: {before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now"
     common.show({"bytes_before": before, "bytes_after": after}, text)
 
 
 def _described(problem: Problem, library: Path) -> str:
     """A problem on one line, with the command that repairs it."""
     command = "diptych library repair"
-    remedy = problem.remedy.replace(command, f"{command} --library {quote(str(library))}")
+    remedy = problem.remedy.replace(command, f"{command} --library {quote(shown(library))}")
     return one_line(f"  {problem.kind}: {problem.name}: {problem.detail}; to repair: {remedy}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from diptych.cli.shared import Common, LibraryFolder, RerankerAddress, shortened
 from diptych.core.text import one_line
+from diptych.library.bucket import shown
 
 
 def prepare(*, library: LibraryFolder, reranker: RerankerAddress, common: Common = Common()) -> None:
@@ -21,6 +22,6 @@ def prepare(*, library: LibraryFolder, reranker: RerankerAddress, common: Common
         load_cross_encoder(reranker, device=common.device), progress=common.progress()
     )
     tokens.remember(library, reranker)
-    lines = [f"{library}: {report.to_text()}"]
+    lines = [f"{shown(library)}: {report.to_text()}"]
     lines += shortened([one_line(f"  {one.reason.value}: {one.name}: {one.detail}") for one in report.skipped])
     common.show(report.to_json(), "\n".join(lines))

@@ -25,6 +25,7 @@ from diptych.core.protocols import Progress
 from diptych.core.types import BytesImage
 from diptych.data.images import prepared
 from diptych.library import card
+from diptych.library.bucket import address_of
 from diptych.library.embedding import embedded
 from diptych.library.encoder import Encoder
 from diptych.library.images import Wanted, read_again
@@ -76,6 +77,11 @@ class Reembedding:
     def run(self) -> Reembedded:
         """Embed, catch up, switch. Raises LibraryError as `Library.reembed`."""
         folder = self._opened.folder
+        if (address := address_of(folder)) is not None:
+            raise LibraryError(
+                f"a library on object storage is not embedded again, found {address}; index its images into a new "
+                f"one with that model: diptych index FOLDER --library {address}-2 --model MODEL"
+            )
         if (self._model.fingerprint, self._model.dim) == (self._old.fingerprint, self._old.dim):
             raise LibraryError(
                 f"the library {escape(str(folder))} has the vectors of model {self._model.name!r} already; "

@@ -47,8 +47,7 @@ def remove_leftovers(opened: Opened) -> None:
     for block in opened.store().scan(["path", "content"], "all"):
         paths.add(block["path"])
         contents.add(block["content"])
-    for path in opened.thumbnails.orphans(contents):
-        path.unlink(missing_ok=True)
+    opened.thumbnails.remove_orphans(contents)
     for left in leftovers(opened):
         with contextlib.suppress(OSError):
             shutil.rmtree(left) if left.is_dir() else left.unlink()

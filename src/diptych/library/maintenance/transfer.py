@@ -40,6 +40,7 @@ from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Bool, Float32
 from diptych.core.version import __version__
 from diptych.library import card
+from diptych.library.bucket import address_of, folder_of
 from diptych.library.card import LANCE, Card
 from diptych.library.opened import Opened
 from diptych.library.store.places import open_place
@@ -193,11 +194,11 @@ class _Exporting:
         return live.count, trash.count
 
     def _files(self, content: str, path: str) -> None:
-        with contextlib.suppress(FileNotFoundError):  # verify names what is missing; a purge may run meanwhile
-            self.add(f"thumbs/{content[:2]}/{content}.jpg", self._thumbnails.path(content))
-        if is_owned(path):
-            with contextlib.suppress(FileNotFoundError):
-                self.add(path.removeprefix("./"), self._uploads.file(path))
+        jpeg = self._thumbnails.read(content)  # verify names what is missing; a purge may run meanwhile
+        if jpeg is not None:
+            self.add(f"thumbs/{content[:2]}/{content}.jpg", jpeg)
+        if is_owned(path) and (data := self._uploads.read(path)) is not None:
+            self.add(path.removeprefix("./"), data)
 
     def add(self, name: str, source: bytes | Path) -> None:
         """A file of the export, once."""
@@ -271,8 +272,13 @@ def restore(
     """
     from diptych.library.opened import disk_errors
 
-    source, folder = Path(source), Path(folder)
+    source, folder = Path(source), folder_of(folder)
     shown = escape(str(folder))
+    if (address := address_of(folder)) is not None:
+        raise LibraryError(
+            f"an export is imported into a folder, found {address}; import it into a folder, and copy that to the "
+            f"bucket: aws s3 cp --recursive FOLDER {address}"
+        )
     with disk_errors(folder), _as_folder(source) as exported:
         report, manifest = _checked(exported, escape(str(source)), progress)
         about = replace(_card(manifest, escape(str(source))), store=store, generation=0)

@@ -15,9 +15,11 @@ from diptych.core.errors import LibraryError
 from diptych.core.file_names import unescape
 from diptych.core.files import files_below
 from diptych.core.shapes import Float32
+from diptych.library.bucket import shown
 from diptych.library.opened import Opened
 from diptych.library.store.protocol import Store, cells, values
 from diptych.library.store.rows import is_owned
+from diptych.library.uploads import Uploads
 from diptych.library.view import JournalledSnapshot, Snapshot
 
 from .hashed_texts import HashedTexts
@@ -42,12 +44,12 @@ def check(opened: Opened, old_generations: Sequence[Path]) -> Verdict:
     problems += _twice(store, rows.ids.twice(), paths_twice)
     problems += rows.thumbnails.values()
     orphans = opened.thumbnails.orphans(rows.contents)
-    problems += [Problem("orphan_thumb", str(path), "it belongs to no image") for path in orphans]
+    problems += [Problem("orphan_thumb", name, "it belongs to no image") for name in orphans]
     lost = opened.uploads.orphans(rows.paths)
     problems += [Problem("orphan_file", str(file), "no row has it") for file in lost if not is_leftover(file)]
     problems += [Problem("leftover_file", str(file), "half-written by a killed process") for file in leftovers(opened)]
     if (kept := opened.place.versions_kept()) > _MANY_VERSIONS:
-        problems.append(Problem("old_versions", str(opened.folder), f"{kept} versions are kept"))
+        problems.append(Problem("old_versions", shown(opened.folder), f"{kept} versions are kept"))
     problems += [Problem("old_generation", folder.name, "of a model used before") for folder in old_generations]
     if opened.place.token() == version:  # else the rows may be of a later version than the snapshot
         problems += comparison.problems(rows.count)
@@ -90,14 +92,13 @@ class _CheckedRows:
         problems = []
         for path, size, modified in zip(block["path"], block["bytes"], block["modified_ns"], strict=True):
             if is_owned(path):
-                problems += _original_problems(self._uploads.file(path), path, size)
+                problems += _original_problems(self._uploads, path, size)
             else:
                 problems += _file_problems(path, size, modified)
         for content, path in zip(block["content"], block["path"], strict=True):
             if not self._thumbs.is_whole(content):
-                file = self._thumbs.path(content)
-                kind = "damaged_thumb" if file.is_file() else "missing_thumb"
-                self.thumbnails[content] = Problem(kind, path, str(file))
+                kind = "missing_thumb" if self._thumbs.read(content) is None else "damaged_thumb"
+                self.thumbnails[content] = Problem(kind, path, self._thumbs.shown(content))
         return problems + self._vector_problems(block["id"], block["vector"])
 
     def _vector_problems(self, ids: list[str], vectors: Float32[np.ndarray, "n d"]) -> list[Problem]:
@@ -188,11 +189,10 @@ def _file_problems(path: str, size: int, modified_ns: int) -> list[Problem]:
     return []
 
 
-def _original_problems(file: Path, path: str, size: int) -> list[Problem]:
-    try:
-        found = file.stat().st_size
-    except OSError:
-        return [Problem("missing_original", path, f"{file} is not there")]
+def _original_problems(uploads: Uploads, path: str, size: int) -> list[Problem]:
+    found = uploads.size(path)
+    if found is None:
+        return [Problem("missing_original", path, "its file is not there")]
     if found != size:
-        return [Problem("damaged_original", path, f"{file} has {found:,} bytes, expected {size:,}")]
+        return [Problem("damaged_original", path, f"its file has {found:,} bytes, expected {size:,}")]
     return []

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Collection, Container
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from diptych.core.files import files_below
+from diptych.library.bucket import Bucket
 from diptych.library.store.protocol import Store, having
 
 SIZE = 256  # pixels, longer side
@@ -23,6 +24,10 @@ class Thumbnails:
     def path(self, content: str) -> Path:
         """Where the thumbnail of a content fingerprint is."""
         return self.folder / content[:2] / f"{content}.jpg"
+
+    def shown(self, content: str) -> str:
+        """Where a thumbnail is, for people."""
+        return str(self.path(content))
 
     def write(self, content: str, jpeg: bytes) -> None:
         """Store a thumbnail; readers see the old one or the new one.
@@ -40,8 +45,7 @@ class Thumbnails:
         """Remove those of contents that no row has any more, in the trash or out of it. Returns these contents."""
         gone = set(contents)
         gone -= having(store, "content", gone, "all")
-        for content in gone:
-            self.path(content).unlink(missing_ok=True)
+        self._remove(gone)
         return gone
 
     def read(self, content: str) -> bytes | None:
@@ -55,6 +59,55 @@ class Thumbnails:
         data = self.read(content)
         return data is not None and data.startswith(_START) and data.endswith(_END)
 
-    def orphans(self, contents: Container[str]) -> list[Path]:
+    def orphans(self, contents: Container[str]) -> list[str]:
         """Files that belong to none of these contents."""
-        return [path for path in files_below(self.folder) if path.suffix != ".jpg" or path.stem not in contents]
+        return [str(path) for path in files_below(self.folder) if path.suffix != ".jpg" or path.stem not in contents]
+
+    def remove_orphans(self, contents: Container[str]) -> None:
+        """Remove those files."""
+        for name in self.orphans(contents):
+            Path(name).unlink(missing_ok=True)
+
+    def _remove(self, contents: Collection[str]) -> None:
+        for content in contents:
+            self.path(content).unlink(missing_ok=True)
+
+
+class BucketThumbnails(Thumbnails):
+    """The thumbnails of a library on object storage. Nothing is kept here: browsers keep what they are shown."""
+
+    def __init__(self, bucket: Bucket, name: str) -> None:
+        super().__init__(Path(bucket.address) / name)
+        self._bucket, self._name = bucket, name
+
+    def shown(self, content: str) -> str:
+        """Where a thumbnail is, for people."""
+        return f"{self._bucket.address}/{self._object(content)}"
+
+    def write(self, content: str, jpeg: bytes) -> None:
+        """Store a thumbnail, durably."""
+        self._bucket.put(self._object(content), jpeg)
+
+    def read(self, content: str) -> bytes | None:
+        """The JPEG bytes, or None when there are none."""
+        return self._bucket.get(self._object(content))
+
+    def orphans(self, contents: Container[str]) -> list[str]:
+        """Objects that belong to none of these contents."""
+        return [f"{self._bucket.address}/{name}" for name in self._orphans(contents)]
+
+    def remove_orphans(self, contents: Container[str]) -> None:
+        """Remove those objects."""
+        if names := self._orphans(contents):
+            self._bucket.remove(*names)
+
+    def _orphans(self, contents: Container[str]) -> list[str]:
+        names = (one.name for one in self._bucket.names(self._name))
+        return [name for name in names if PurePosixPath(name).stem not in contents]
+
+    def _remove(self, contents: Collection[str]) -> None:
+        if contents:
+            self._bucket.remove(*map(self._object, contents))
+
+    def _object(self, content: str) -> str:
+        return f"{self._name}/{content[:2]}/{content}.jpg"

@@ -22,6 +22,7 @@ from diptych.core.file_names import escape
 from diptych.core.files import fsync_file, fsync_folder
 from diptych.core.memory import trim_memory
 from diptych.core.shapes import Float32
+from diptych.library import bucket
 
 from . import leases
 from .lance_filter import literal, to_sql
@@ -52,25 +53,22 @@ def versions_folder(folder: Path, table: str = TABLE) -> Path:
 
 def version_on_disk(folder: Path) -> str | None:
     """A token that changes with every version of the table, read without importing Lance; None without one."""
-    newest: tuple[int, int] | None = None
     with (
         contextlib.suppress(FileNotFoundError),
         os.scandir(versions_folder(folder)) as entries,
     ):
-        for entry in entries:
-            if match := _MANIFEST.fullmatch(entry.name):
-                number = int(match[1])
-                version = _NEWEST_FIRST - number if len(match[1]) == 20 else number
-                if newest is None or version > newest[0]:
-                    newest = (version, entry.stat().st_size)
-    return None if newest is None else f"{newest[0]}-{newest[1]}"
+        return token_of((entry.name, entry.stat().st_size) for entry in entries)
+    return None
 
 
-def _is_made(folder: Path, table: str = TABLE) -> bool:
-    """Whether a table has a version. A folder without one is left over from a disk that was full."""
-    with contextlib.suppress(FileNotFoundError), os.scandir(versions_folder(folder, table)) as entries:
-        return any(_MANIFEST.fullmatch(entry.name) for entry in entries)
-    return False
+def token_of(files: Iterable[tuple[str, int]]) -> str | None:
+    """The same by the names and sizes of the files of versions."""
+    found = [
+        (_NEWEST_FIRST - int(match[1]) if len(match[1]) == 20 else int(match[1]), size)
+        for name, size in files
+        if (match := _MANIFEST.fullmatch(name.rpartition("/")[2]))
+    ]
+    return f"{max(found)[0]}-{max(found)[1]}" if found else None
 
 
 class LanceStore:
@@ -81,31 +79,42 @@ class LanceStore:
 
     def __init__(self, folder: Path, dim: int) -> None:
         self._folder = folder
-        self._dim = dim
         self._synced: set[str] = set()
         self._lease: leases.Lease | None = None  # of a handle on one version
-        with _one_line_errors("the store cannot be opened"):
+        self._connect(str(folder), dim)
+
+    def _connect(self, address: str, dim: int, options: dict[str, str] | None = None) -> None:
+        self._address, self._dim = address, dim
+        with one_line_errors("the store cannot be opened"):
             import lancedb
 
-            self._database = lancedb.connect(str(folder), read_consistency_interval=timedelta(0), session=_session())
+            self._database = lancedb.connect(
+                address, read_consistency_interval=timedelta(0), session=_session(), storage_options=options
+            )
             self._table = self._open_or_create()
 
     def _open_or_create(self) -> Any:
-        if not _is_made(self._folder):
+        if not self._is_made():
             table = self._database.create_table(TABLE, schema=_schema(self._dim), exist_ok=True)
             self._make_durable()
             return table
         table = self._database.open_table(TABLE)
-        if _is_made(self._folder, _OLD_TRASH) or table.schema.get_field_index("deleted_at") < 0:
-            raise earlier_layout(self._folder)
+        if self._is_made(_OLD_TRASH) or table.schema.get_field_index("deleted_at") < 0:
+            raise earlier_layout(self._address)
         return table
+
+    def _is_made(self, table: str = TABLE) -> bool:
+        """Whether a table has a version. A folder without one is left over from a disk that was full."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(versions_folder(self._folder, table)) as entries:
+            return any(_MANIFEST.fullmatch(entry.name) for entry in entries)
+        return False
 
     def at_one_version(self) -> tuple[LanceStore, str]:
         """This table as of its newest version, for reading only, and that version's token.
 
         The version is kept as long as the handle lives: no compaction deletes it.
         """
-        with _one_line_errors("the store cannot be read"), leases.settled(self._folder):
+        with one_line_errors("the store cannot be read"), leases.settled(self._folder):
             token = version_on_disk(self._folder) or ""
             version = int(token.partition("-")[0])
             fixed = copy.copy(self)
@@ -122,7 +131,7 @@ class LanceStore:
 
     def count(self, part: Part = "live", where: Where | None = None) -> int:
         """How many rows the newest version holds, or how many pass a filter."""
-        with _one_line_errors("the store cannot be read"):
+        with one_line_errors("the store cannot be read"):
             return int(self._table.count_rows(_among(part, where)))
 
     def columns(self) -> Mapping[str, str]:
@@ -140,7 +149,7 @@ class LanceStore:
         if not rows and not remove:
             return
         gone = f"id IN ({', '.join(map(literal, sorted(remove)))})"
-        with _one_line_errors("the store cannot be written"):
+        with one_line_errors("the store cannot be written"):
             if not rows:
                 self._table.delete(gone)
             else:
@@ -169,7 +178,7 @@ class LanceStore:
 
     def scan(self, columns: Sequence[str], part: Part = "live", where: Where | None = None) -> Iterator[dict[str, Any]]:
         """Rows in blocks: column -> list of values, or a float32 array for "vector"."""
-        with _one_line_errors("the store cannot be read"):
+        with one_line_errors("the store cannot be read"):
             query = self._table.search()
             if (among := _among(part, where)) is not None:
                 query = query.where(among)
@@ -181,7 +190,7 @@ class LanceStore:
 
     def matching(self, where: Where) -> list[str]:
         """Ids of the live rows for which a filter over `columns` holds, in order."""
-        with _one_line_errors("the store cannot be read"):
+        with one_line_errors("the store cannot be read"):
             found = self._table.search().where(_among("live", where)).select(["id"]).limit(None).to_arrow()
         return sorted(found["id"].to_pylist())
 
@@ -209,7 +218,7 @@ class LanceStore:
         The oldest version that somebody reads (`at_one_version`) and all later ones are kept. The caller holds the
         writer lock, so files of unfinished writes are leftovers of killed runs.
         """
-        with _one_line_errors("the store cannot be compacted"), warnings.catch_warnings():
+        with one_line_errors("the store cannot be compacted"), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             self._add_indexes()
             self._table.optimize(cleanup_older_than=_FOR_EVER)
@@ -318,10 +327,13 @@ def _reason(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _one_line_errors(what: str) -> Iterator[None]:
+def one_line_errors(what: str) -> Iterator[None]:
+    """What Lance raises as a LibraryError of one line."""
     try:
         yield
     except (ValueError, RuntimeError, OSError) as error:
+        if (meaning := bucket.reason(str(error))) is not None:
+            raise LibraryError(f"{what}: {meaning}") from error
         if any(sign in str(error) for sign in _FULL):
             raise LibraryError(
                 f"{what}: the disk is full ({escape(_reason(error))}); what was acknowledged is kept and can be "

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from diptych.core.errors import LibraryError
-from diptych.core.file_names import escape
+from diptych.library.bucket import bucket_of, shown
 
 FILE = "writer.lock"
 _RETRY_SECONDS = 0.005
@@ -69,22 +69,31 @@ def is_held(folder: Path, file: str = FILE) -> bool:
 
 @contextlib.contextmanager
 def writer(folder: Path, wait: float = 0.0, file: str = FILE) -> Iterator[None]:
-    """Hold the library's writer lock (or another, by its file).
+    """Hold the library's writer lock (or another, by its file); on object storage also the one there.
 
     Raises LibraryError, naming the holder, when someone else still has it after `wait` seconds.
     """
+    bucket = bucket_of(folder)
+    if bucket is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         try:
             _locked(descriptor, time.monotonic() + max(wait, _LEAST_WAIT))
         except OSError as error:
             raise LibraryError(
-                f"the library {escape(str(folder))} is being written by {_holder(descriptor)}; "
+                f"the library {shown(folder)} is being written by {_holder(descriptor)}; "
                 f"wait until it is finished, or stop it, then run this again"
             ) from error
         note = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(note).encode(), 0)
-        yield
+        if bucket is None:
+            yield
+        else:
+            from . import bucket_lock
+
+            with bucket_lock.held(bucket, file, wait):
+                yield
     finally:
         os.close(descriptor)

@@ -32,7 +32,7 @@ from diptych.library.card import Card
 
 from .milvus_address import STRONG, TOKEN, Address, parse
 from .milvus_filter import to_expression
-from .protocol import Part, Store, earlier_layout
+from .protocol import Feed, Part, Store, earlier_layout
 from .row_codec import MOST_EXTRA_COLUMNS, cast, from_cells, new_columns, to_cells
 from .rows import COLUMNS, PHOTO_COLUMNS, TRASH_COLUMNS, Row
 from .where import AllOf, Condition, Where, holds
@@ -59,6 +59,7 @@ class MilvusPlace:
     """The collection of one generation of a library. `folder` keeps its version and columns, for readers here."""
 
     has_own_search = True
+    feed: Feed | None = None
 
     def __init__(self, folder: Path, about: Card) -> None:
         need("pymilvus", "a library on a Milvus server")

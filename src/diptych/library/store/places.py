@@ -1,4 +1,7 @@
-"""Where a library keeps its rows: in its own folder, or on a server. One place for each generation of vectors."""
+"""Where a library keeps its rows: in its own folder, on object storage, or on a server.
+
+There is one place for each generation of vectors.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from diptych.core.errors import ConfigError
+from diptych.library.bucket import bucket_of
 from diptych.library.card import LANCE, Card
 
-from .protocol import Store
+from .protocol import Feed, Store
 
 MILVUS = "milvus"
 _STORE, _SNAPSHOT = "store", "snapshot"
@@ -22,6 +26,8 @@ _SETTLED_NS = 1_000_000_000  # a folder touched longer ago than this shows every
 @runtime_checkable
 class Place(Protocol):
     """The table of one generation of a library, rows in the trash included."""
+
+    feed: Feed | None  # where readers on other machines learn of writes; None where all are on this one
 
     @property
     def has_own_search(self) -> bool:
@@ -74,6 +80,7 @@ class LancePlace:
     """A Lance table in the library's folder."""
 
     has_own_search = False
+    feed: Feed | None = None
 
     def __init__(self, folder: Path, about: Card) -> None:
         self.folder = folder / numbered(_STORE, about.generation)
@@ -128,6 +135,14 @@ class LancePlace:
         self._table = None
 
 
+def _of_lance(about: Card, folder: Path) -> Place:
+    if (bucket := bucket_of(folder)) is None:
+        return LancePlace(folder, about)
+    from .lance_bucket import BucketPlace
+
+    return BucketPlace(bucket, numbered(_STORE, about.generation), about)
+
+
 def _on_milvus(about: Card, folder: Path) -> Place:
     from .milvus import MilvusPlace
 
@@ -136,6 +151,6 @@ def _on_milvus(about: Card, folder: Path) -> Place:
 
 # How an address of a store begins -> what opens the place of a card in the library's folder.
 KINDS: dict[str, Callable[[Card, Path], Place]] = {
-    LANCE: lambda about, folder: LancePlace(folder, about),
+    LANCE: _of_lance,
     MILVUS: _on_milvus,
 }

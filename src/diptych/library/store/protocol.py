@@ -70,7 +70,18 @@ class Store(Scannable, Protocol):
         """Merge small files and drop versions older than `keep_seconds`."""
 
 
-def earlier_layout(folder: Path) -> LibraryError:
+@runtime_checkable
+class Feed(Protocol):
+    """The journal of writes, where readers on several machines follow it: a line for each version."""
+
+    def publish(self, after: str, line: bytes) -> None:
+        """Add the write that led to a version. Never raises LibraryError."""
+
+    def since(self, version: str) -> Iterator[bytes]:
+        """The lines of the writes after a version, in order."""
+
+
+def earlier_layout(folder: Path | str) -> LibraryError:
     """The error for a library of an earlier development version, which kept its trash in a table of its own."""
     return LibraryError(
         f"the rows in {escape(str(folder))} are in the layout of an earlier development version (the trash in a table "

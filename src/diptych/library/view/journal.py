@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import numpy as np
 from diptych.core.cosine import normalise
 from diptych.core.shapes import Float32
 from diptych.library.store import lock
-from diptych.library.store.protocol import Part, Store
+from diptych.library.store.protocol import Feed, Part, Store
 from diptych.library.store.rows import Row
 from diptych.library.store.where import Where
 
@@ -56,8 +56,10 @@ class JournalledStore:
     All else is as the store's.
     """
 
-    def __init__(self, store: Store, token: Callable[[], str | None], snapshots: Path) -> None:
-        self._store, self._token, self._snapshots = store, token, snapshots
+    def __init__(
+        self, store: Store, token: Callable[[], str | None], snapshots: Path, feed: Feed | None = None
+    ) -> None:
+        self._store, self._token, self._snapshots, self._feed = store, token, snapshots, feed
 
     @property
     def version(self) -> int:
@@ -109,7 +111,9 @@ class JournalledStore:
 
     def _note(self, before: str | None, rows: Sequence[Row], gone: Collection[str]) -> None:
         after = self._token()
-        if after != before:
+        if after != before and self._feed is not None and after is not None:
+            self._feed.publish(after, _line(before, after, rows, gone))
+        elif after != before:
             append(self._snapshots, before, after, rows, gone)
 
 
@@ -118,18 +122,43 @@ def append(folder: Path, before: str | None, after: str | None, rows: Sequence[R
 
     Nothing is flushed to disk: what a power cut takes is made again from the store.
     """
-    if in_use(folder) is None:
-        return
-    value = {"before": before, "after": after, "rows": [_packed(row) for row in rows], "gone": sorted(gone)}
-    text = json.dumps(value, ensure_ascii=True)
+    if in_use(folder) is not None:
+        _append(folder, lambda _: [_line(before, after, rows, gone)])
+
+
+def follow(folder: Path, feed: Feed) -> None:
+    """Add what was published since to the journal of the current snapshot below `folder`, if there is one."""
+
+    def later(base: Path) -> Iterator[bytes]:
+        entries, _ = read(base, 0)
+        reached = entries[-1].after if entries else json.loads((folder / POINTER).read_bytes())["version"]
+        for line in feed.since(reached):
+            entry = _unpacked(line)
+            if entry is None or entry.before != reached:
+                return
+            yield line
+            reached = entry.after
+
+    if in_use(folder) is not None:
+        _append(folder, later)
+
+
+def _append(folder: Path, lines: Callable[[Path], Iterable[bytes]]) -> None:
     with contextlib.suppress(OSError, ValueError, KeyError), lock.exclusive(folder / JOURNAL_LOCK):
         base = folder / json.loads((folder / POINTER).read_bytes())["folder"]
         descriptor = os.open(base / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
             if os.fstat(descriptor).st_size < MOST_BYTES:
-                os.write(descriptor, b"%08x %s\n" % (zlib.crc32(text.encode()), text.encode()))
+                for line in lines(base):
+                    os.write(descriptor, line)
         finally:
             os.close(descriptor)
+
+
+def _line(before: str | None, after: str | None, rows: Sequence[Row], gone: Collection[str]) -> bytes:
+    value = {"before": before, "after": after, "rows": [_packed(row) for row in rows], "gone": sorted(gone)}
+    text = json.dumps(value, ensure_ascii=True)
+    return b"%08x %s\n" % (zlib.crc32(text.encode()), text.encode())
 
 
 def read(base: Path, start: int) -> tuple[list[JournalEntry], int]:

@@ -51,7 +51,7 @@ class Snapshots:
 
     def store(self) -> Store:
         """The table; writes through it also go into the readers' journal."""
-        return journal.JournalledStore(self._place.store(), self._place.token, self.folder)
+        return journal.JournalledStore(self._place.store(), self._place.token, self.folder, self._place.feed)
 
     def reader(self) -> Store:
         """The table for searches and lists by a server."""
@@ -94,6 +94,7 @@ class Snapshots:
         """
         with contextlib.suppress(OSError, LibraryError):
             version = self.version
+            self._follow()
             found = (None if self._current is None else self._current.advanced(version)) or self.on_disk(version)
             if (found is None and snapshot.in_use(self.folder) is None) or (
                 whole and (found is None or found.changed or found.followed > _REWRITE_BYTES)
@@ -107,6 +108,7 @@ class Snapshots:
 
     def on_disk(self, version: str | None = None) -> JournalledSnapshot | None:
         """A version (the newest by default), or a later one, by what is on disk; None if the journal leads to none."""
+        self._follow()
         base = snapshot.load(self.folder, self._card.id, self._card.dim)
         return None if base is None else JournalledSnapshot(base, base.version).advanced(version or self.version)
 
@@ -125,8 +127,15 @@ class Snapshots:
 
     # -- inside ------------------------------------------------------------------------------------
 
+    def _follow(self) -> None:
+        """Bring the journal here up to what was written on other machines."""
+        if self._place.feed is not None:
+            with contextlib.suppress(LibraryError):  # a new snapshot is made instead
+                journal.follow(self.folder, self._place.feed)
+
     def _newer(self, version: str | None) -> JournalledSnapshot:
         current = self._current
+        self._follow()
         found = None if current is None else current.advanced(version)
         if found is None and (current is None or snapshot.in_use(self.folder) != current.base.folder.name):
             found = self.on_disk(version)
