@@ -120,13 +120,8 @@ def _start_from(module: TwoSides, config: DualEncoderConfig) -> None:
 
 
 def _trainable(init: str) -> DualEncoder:
-    """The model that training starts from, whole. Raises ConfigError for one that was exported."""
+    """The model that training starts from, whole."""
     model = load(init)
-    if exported := model.config.training.get(files.EXPORTED):
-        raise ConfigError(
-            f"init = {init!r} was exported, so its weights are those of graphs; start from what it was made from: "
-            f"{exported['address']}"
-        )
     files.verify(model.folder, model.config)
     return model
 
