@@ -49,11 +49,11 @@ def list_items(
         notes.append(Note("nothing_passes", 1, collection.nothing_passes(among)))
     lines = [*map(_line, page.items), f"{number(page.total, 'image')} in all"]
     if page.cursor is not None:
-        given = (("--where", where), ("--near", near), ("--km", None if km is None else f"{km:g}"))
-        again = "".join(f" {name} {quote(value)}" for name, value in given if value is not None)
+        given: dict[str, str | None] = {"--where": where, "--near": near, "--km": None if km is None else f"{km:g}"}
+        given |= {"--sort": sort, "-k": str(most)}
+        again = "".join(f" {name} {quote(value)}" for name, value in given.items() if value is not None)
         lines.append(
-            f"the next: diptych library list --library {quote(shown(library))}{again} --sort {sort} -k {most} "
-            f"--after {page.cursor}"
+            f"the next: diptych library list --library {quote(shown(library))}{again} --after {quote(page.cursor)}"
         )
     common.show(asdict(page), "\n".join(lines), notes)
 
