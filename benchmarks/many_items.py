@@ -1,12 +1,16 @@
 """A library of very many items, made quickly, for the other benchmarks.
 
     python benchmarks/many_items.py LIBRARY --from FOLDER [--items 100000] [--pictures 1000] [--model base]
+                                    [--vectors-only]
 
 The first `--pictures` photos of FOLDER are decoded and embedded. Each item is a crop of one of them, 96 pixels wide:
 a real JPEG that the library keeps, with a thumbnail, a name and metadata of its own, as if it had been uploaded.
 To save the hours that embedding them all would take, its vector is not the crop's: it is the photo's with Gaussian
 noise (`--noise` of its length), so searches find what they should, in clusters. Written past `add`, which would
 flush every file to disk; `diptych library verify` finds nothing wrong with it.
+
+With `--vectors-only` no files are made, for a million items and more: an item is a member of a photo's file that is
+never read, with the photo's content and thumbnail.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import io
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +36,7 @@ from diptych.library.store.rows import Row, content_of, new_id
 from diptych.models import load
 
 SIDE = 96  # pixels of a crop, longer side
+Maker = Callable[[Library, "Photo", int, float], Row]
 BATCH = 10_000  # rows written at once
 EMBEDDED = 32  # pictures at once
 
@@ -43,6 +48,7 @@ class Photo:
     name: str
     image: PIL.Image.Image
     vector: np.ndarray
+    path: Path = Path()
 
 
 def photos(folder: Path, count: int, model_name: str) -> tuple[list[Photo], Encoder]:
@@ -57,7 +63,7 @@ def photos(folder: Path, count: int, model_name: str) -> tuple[list[Photo], Enco
         chosen = paths[start : start + EMBEDDED]
         for path, vector in zip(chosen, normalise(model.encode_images(chosen)), strict=True):
             with PIL.Image.open(path) as image:
-                made.append(Photo(path.name, image.convert("RGB").resize((256, 256)), vector))
+                made.append(Photo(path.name, image.convert("RGB").resize((256, 256)), vector, path.absolute()))
     return made, model
 
 
@@ -87,30 +93,44 @@ def row(library: Library, photo: Photo, number: int, noise: float) -> Row:
     content = content_of(data)
     path = library.uploads.path_of(content, data)
     write_files(library, path, content, data)
-    chance = np.random.default_rng(number)
-    strayed = chance.normal(size=len(photo.vector)).astype(np.float32)
-    vector = normalise(photo.vector + noise * normalise(strayed))
+    vector = strayed(photo, number, noise)
     meta = {"photo": photo.name, "number": number, "album": f"album {number % 100}"}
     title = f"{Path(photo.name).stem} {number}.jpg"
     identifier = new_id(path, content, ())
     return Row(identifier, path, UPLOAD, content, len(data), 1, width, height, vector, meta=meta, title=title)
 
 
-def rows(library: Library, found: list[Photo], items: int, noise: float) -> Iterator[list[Row]]:
+def row_without_files(library: Library, photo: Photo, number: int, noise: float) -> Row:
+    """One item that shares its photo's thumbnail; as if the photo's file were a tar that holds it."""
+    path, content = f"{photo.path}::{number}", content_of(photo.name.encode())
+    if not library.thumbnails.path(content).is_file():
+        library.thumbnails.write(content, crop(photo, 0)[0])
+    meta = {"photo": photo.name, "number": number, "album": f"album {number % 100}"}
+    vector = strayed(photo, number, noise)
+    return Row(new_id(path, content, ()), path, str(photo.path), content, 1, 1, SIDE, SIDE, vector, meta=meta)
+
+
+def strayed(photo: Photo, number: int, noise: float) -> np.ndarray:
+    """The photo's vector with noise, another one for each number."""
+    direction = np.random.default_rng(number).normal(size=len(photo.vector)).astype(np.float32)
+    return normalise(photo.vector + noise * normalise(direction))
+
+
+def rows(library: Library, found: list[Photo], items: int, noise: float, made: Maker) -> Iterator[list[Row]]:
     """All items, some at a time."""
     with ThreadPoolExecutor(2) as pool:
         for start in range(0, items, BATCH):
             numbers = range(start, min(start + BATCH, items))
-            yield list(pool.map(lambda at: row(library, found[at % len(found)], at, noise), numbers))
+            yield list(pool.map(lambda at: made(library, found[at % len(found)], at, noise), numbers))
 
 
-def fill(library: Library, found: list[Photo], items: int, noise: float) -> None:
+def fill(library: Library, found: list[Photo], items: int, noise: float, made: Maker = row) -> None:
     """Write the items, and lay them out for searching."""
     for parent in (library.uploads.folder, library.thumbnails.folder):
         for shard in range(256):
             (parent / f"{shard:02x}").mkdir(parents=True, exist_ok=True)
     with library.opened.writing() as store:
-        for batch in rows(library, found, items, noise):
+        for batch in rows(library, found, items, noise, made):
             store.write(batch)
         store.compact(0.0)
         library.opened.view.refresh()
@@ -124,11 +144,12 @@ def main() -> None:
     parser.add_argument("--pictures", dest="count", type=int, default=1_000, help="photos that are embedded")
     parser.add_argument("--model", default="base")
     parser.add_argument("--noise", type=float, default=0.3, help="length of the noise; a vector has length 1")
+    parser.add_argument("--vectors-only", action="store_true", help="no file for each item")
     options = parser.parse_args()
     started = time.perf_counter()
     found, model = photos(options.pictures, options.count, options.model)
     library = Library.create(options.library, model, options.model)
-    fill(library, found, options.items, options.noise)
+    fill(library, found, options.items, options.noise, row_without_files if options.vectors_only else row)
     seconds = time.perf_counter() - started
     print(f"{len(library):,} items in {seconds:.0f} s: crops of at most {options.count:,} photos, with the photos' "
           f"vectors and noise of length {options.noise:g}")  # fmt: skip

@@ -238,6 +238,32 @@ class TestOnServer:
         assert len(made) == 6
         assert len(made.delete(where="name = 'red.png'", wait=60.0).ids) == 1
 
+    def test_a_reader_that_is_killed_holds_nothing_up(self, address, pictures, encoder, machine):
+        made = Library.create(address, encoder)
+        made.index([pictures])
+        machine("there")
+        read = (
+            "import sys, itertools\n"
+            "from diptych.library import Library\n"
+            "library = Library.open(sys.argv[1])\n"
+            "for _ in itertools.count():\n"
+            "    print(len(library), flush=True)\n"
+        )
+        other = subprocess.Popen([sys.executable, "-c", read, address], stdout=subprocess.PIPE, text=True)
+        try:
+            assert other.stdout.readline() == "6\n"
+            made.delete(where="name = 'red.png'", wait=0.0)
+            done = time.monotonic()
+            while other.stdout.readline() != "5\n":
+                assert time.monotonic() < done + 20.0
+        finally:
+            other.kill()
+            other.wait()
+            other.stdout.close()
+        made.purge(0, wait=0.0)
+        made.compact()
+        assert (len(made), made.verify().problems) == (5, ())
+
     def test_what_is_missing_is_said_in_one_line(self, address, encoder, monkeypatch):
         with pytest.raises(LibraryError, match="is not a library"):
             Library.open(address)

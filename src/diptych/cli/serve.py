@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from diptych.core.errors import ConfigError
 from diptych.core.extras import needed_by
 from diptych.core.memory import share_arenas
+from diptych.library.bucket import shown
 
 from .shared import Common, GeneratorAddress, RerankerAddress
 
@@ -100,7 +101,7 @@ def serve(
     )
 
     def ready(address: str) -> None:
-        lines = [f"{name}: {folder}" for name, folder in folders.items()]
+        lines = [f"{name}: {shown(folder)}" for name, folder in folders.items()]
         lines.append(f"open {address}   (the API: {address}/docs)")
         if generate_token:
             lines.append(f"token: {secret}")
