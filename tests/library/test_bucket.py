@@ -13,6 +13,7 @@ import pytest
 from diptych.core.errors import ConfigError, LibraryError
 from diptych.library import Library, bucket
 from diptych.library.bucket import Bucket, address_of, folder_of
+from diptych.library.rendering.thumbnails import BucketThumbnails
 from diptych.library.store import bucket_lock
 from diptych.library.view import snapshot
 
@@ -128,6 +129,24 @@ def test_a_server_that_ignores_conditions_is_refused(memory, monkeypatch):
         memory.check_conditions()
 
 
+def test_thumbnails_are_there_before_rows_are_acknowledged(memory, monkeypatch):
+    thumbnails = BucketThumbnails(memory, "thumbs")
+    contents = [f"{number:032x}" for number in range(20)]
+    for content in contents:
+        thumbnails.write(content, content.encode())
+    thumbnails.flush()
+    assert [thumbnails.read(content) for content in contents] == [content.encode() for content in contents]
+    assert thumbnails.orphans(contents[1:]) == [f"s3://pictures/holidays/thumbs/00/{contents[0]}.jpg"]
+
+    def fails(self, name, data):
+        raise LibraryError("s3://pictures/holidays: the server cannot be reached")
+
+    monkeypatch.setattr(Bucket, "put", fails)
+    thumbnails.write(contents[0], b"x")
+    with pytest.raises(LibraryError, match="cannot be reached"):
+        thumbnails.flush()
+
+
 # -- on a server -----------------------------------------------------------------------------------
 
 
@@ -203,6 +222,7 @@ class TestOnServer:
         made.index([pictures])
         assert made.purge(0) == 1
         made.thumbnails.write("f" * 32, b"of no image")
+        made.thumbnails.flush()
         assert made.verify().kinds == {"orphan_thumb": 1}
         made.compact()
         machine("there")

@@ -42,6 +42,7 @@ class IndexRun:
     def write(self, rows: Sequence[Row], remove: Collection[str] = ()) -> None:
         """One durable write: rows that are new or changed, and others, by their ids, into the trash."""
         gone = self.store.get(remove)
+        self.thumbnails.flush()
         self.store.write([*rows, *self._gone.put_on(gone)])
         self._durable += len(rows)
         self.counts["removed"] += len(gone)

@@ -124,4 +124,5 @@ def remake_thumbnails(store: Store, thumbnails: Thumbnails, folder: Path) -> int
             with contextlib.suppress(DataError):
                 thumbnails.write(one.content, thumbnail(decode(image, at_least=SIZE), SIZE))
                 made += 1
+    thumbnails.flush()
     return made

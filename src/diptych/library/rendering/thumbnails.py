@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Collection, Container
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from diptych.core.files import files_below
@@ -12,6 +13,8 @@ from diptych.library.bucket import Bucket
 from diptych.library.store.protocol import Store, having
 
 SIZE = 256  # pixels, longer side
+_AT_ONCE = 8  # requests to object storage
+_MOST_WAITING = 256
 _START, _END = b"\xff\xd8\xff", b"\xff\xd9"
 
 
@@ -40,6 +43,9 @@ class Thumbnails:
         temporary = target.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_bytes(jpeg)
         temporary.replace(target)
+
+    def flush(self) -> None:
+        """Wait until all that was written is where it belongs: before the rows that it belongs to are acknowledged."""
 
     def remove_unused(self, contents: Collection[str], store: Store) -> set[str]:
         """Remove those of contents that no row has any more, in the trash or out of it. Returns these contents."""
@@ -79,14 +85,24 @@ class BucketThumbnails(Thumbnails):
     def __init__(self, bucket: Bucket, name: str) -> None:
         super().__init__(Path(bucket.address) / name)
         self._bucket, self._name = bucket, name
+        self._sending = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="diptych-thumbnails")
+        self._sent: list[Future[None]] = []
 
     def shown(self, content: str) -> str:
         """Where a thumbnail is, for people."""
         return f"{self._bucket.address}/{self._object(content)}"
 
     def write(self, content: str, jpeg: bytes) -> None:
-        """Store a thumbnail, durably."""
-        self._bucket.put(self._object(content), jpeg)
+        """Begin to store a thumbnail; several are sent at once."""
+        self._sent.append(self._sending.submit(self._bucket.put, self._object(content), jpeg))
+        if len(self._sent) >= _MOST_WAITING:
+            self.flush()
+
+    def flush(self) -> None:
+        """Wait until all are there. Raises LibraryError when one could not be stored."""
+        waiting, self._sent = self._sent, []
+        for one in waiting:
+            one.result()
 
     def read(self, content: str) -> bytes | None:
         """The JPEG bytes, or None when there are none."""
