@@ -1,15 +1,15 @@
 """A convolutional graph that computes in 8 bits: ONNX Runtime's static quantisation. Needs onnx.
 
-The ranges of all values in between are measured on images, so that nothing is measured while it runs. Weights have 7 of
-the 8 bits, with a scale for each channel: a processor without an instruction for products of bytes (x86 before VNNI)
-adds two products in 16 bits, which 8 x 8 bits would exceed and 8 x 7 bits never do. See
-https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
+The ranges of all values in between are measured on images, so that nothing is measured while it runs. Weights have a
+scale for each channel (`byte_weights`), and what their rounding adds to a channel on average is taken off its bias, as
+in Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019 (arXiv 1906.04721),
+section 4.2. See https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32
 from diptych.encoders.graphs import Graph
+from diptych.encoders.image.byte_weights import byte_range, rounded
 from diptych.encoders.joined_graphs import taken_apart, whole, widened
 from diptych.encoders.onnx_session import quantisation, start_session
 
@@ -53,16 +54,19 @@ def quantised(graph: Graph, planes: Float32[np.ndarray, "n 3 h w"], *, progress:
         _fix_padding(made, paths[0], name, planes[:2])
         paths[0].write_bytes(made.SerializeToString())
         tools.shape_inference.quant_pre_process(str(paths[0]), str(paths[1]), skip_symbolic_shape=True)
+        prepared = onnx.load(str(paths[1]))
+        ranges = _round_weights(prepared, paths[1], name, planes)
+        paths[1].write_bytes(prepared.SerializeToString())
         batches = [planes[start : start + _BATCH] for start in range(0, len(planes), _BATCH)]
         tools.quantize_static(
             str(paths[1]),
             str(paths[2]),
             _Images(name, progress.track(batches, "batches of images for the ranges", len(batches))),
-            nodes_to_exclude=_behind_convolutions(onnx.load(str(paths[1])).graph.node),
+            nodes_to_exclude=_behind_convolutions(prepared.graph.node),
             per_channel=True,
-            reduce_range=True,
             activation_type=tools.QuantType.QUInt8,
             weight_type=tools.QuantType.QInt8,
+            extra_options={"TensorQuantOverrides": _overrides(ranges, tools.QuantType.QInt8)},
         )
         return _plain(paths[2], graph)
 
@@ -105,6 +109,67 @@ def _fix_padding(proto: Any, path: Path, name: str, planes: Float32[np.ndarray, 
             node.input[1] = f"{node.input[1]}/fixed"
             if list(node.input[2:]) == [""]:  # zeros, said in a way that keeps a padding from its convolution
                 del node.input[2:]
+
+
+def _round_weights(
+    proto: Any, path: Path, name: str, planes: Float32[np.ndarray, "n 3 h w"]
+) -> dict[str, Float32[np.ndarray, " o"]]:
+    """Put what bytes can stand for in the place of the convolutions' weights, and correct their biases; the ranges."""
+    from onnx import numpy_helper
+
+    weights = {each.name: each for each in proto.graph.initializer}
+    convolutions = [node for node in proto.graph.node if node.op_type == "Conv" and node.input[1] in weights]
+    means = _input_means(proto, path, name, planes, [node.input[0] for node in convolutions])
+    ranges: dict[str, Float32[np.ndarray, " o"]] = {}
+    changes: dict[str, np.ndarray] = {}
+    for node in convolutions:
+        key = node.input[1]
+        if key not in ranges:
+            weight = numpy_helper.to_array(weights[key])
+            ranges[key] = byte_range(weight)
+            made = rounded(weight, ranges[key])
+            changes[key] = (made.astype(np.float64) - weight).reshape(*weight.shape[:2], -1).sum(axis=2)
+            weights[key].CopyFrom(numpy_helper.from_array(made, key))
+        change, mean = changes[key], means[node.input[0]]
+        groups = mean.reshape(-1, change.shape[1]).repeat(len(change) * change.shape[1] // len(mean), axis=0)
+        bias = numpy_helper.to_array(weights[node.input[2]]) if len(node.input) > 2 else np.float64(0)
+        own = f"{node.output[0]}/bias"
+        value = (bias - (change * groups).sum(axis=1)).astype(np.float32)
+        proto.graph.initializer.append(numpy_helper.from_array(value, own))
+        del node.input[2:]
+        node.input.append(own)
+    return ranges
+
+
+def _input_means(
+    proto: Any, path: Path, name: str, planes: Float32[np.ndarray, "n 3 h w"], inputs: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """The mean of each channel of these maps, over images and positions."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    probe = onnx.ModelProto()
+    probe.CopyFrom(proto)
+    asked = [f"{each}/mean" for each in dict.fromkeys(inputs)]
+    for each in dict.fromkeys(inputs):
+        node = helper.make_node("ReduceMean", [each], [f"{each}/mean"], axes=[2, 3], keepdims=0)
+        probe.graph.node.append(node)
+        probe.graph.output.append(helper.make_tensor_value_info(f"{each}/mean", TensorProto.FLOAT, None))
+    path.write_bytes(probe.SerializeToString())
+    session = start_session(path, spinning=False, device="cpu")
+    sums: list[Any] = [0.0] * len(asked)
+    for start in range(0, len(planes), _BATCH):
+        found = session.run(asked, {name: planes[start : start + _BATCH]})
+        sums = [before + rows.sum(axis=0, dtype=np.float64) for before, rows in zip(sums, found, strict=True)]
+    return {each: total / len(planes) for each, total in zip(dict.fromkeys(inputs), sums, strict=True)}
+
+
+def _overrides(ranges: Mapping[str, Float32[np.ndarray, " o"]], kind: Any) -> dict[str, list[dict[str, Any]]]:
+    """The ranges of weights, as ONNX Runtime takes them."""
+    return {
+        key: [{"quant_type": kind, "axis": 0, "symmetric": True, "rmin": -each, "rmax": each} for each in values]
+        for key, values in ranges.items()
+    }
 
 
 def _behind_convolutions(nodes: Sequence[Any]) -> list[str]:
