@@ -8,13 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("torch", reason="exporting needs the [train] extra")
 
 import diptych as library_of_models
 from diptych.cli.app import run
 from diptych.core.extras import is_installed
+from diptych.data.images import prepare
 
 if not is_installed("transformers"):
     pytest.skip("needs the [hub] extra", allow_module_level=True)
@@ -147,10 +150,50 @@ def test_a_model_that_was_trained_here_becomes_small_by_images(diptych, shapes, 
     assert diptych("index", shapes.parent, "--library", library, "--model", out)[0] == 0
     code, printed, _ = diptych("search", "red", "--library", library, "--json")
     assert (code, len(json.loads(printed)["hits"])) == (0, 10)
-    assert diptych("eval", shapes, "--model", out)[0] == 0
     code, _, err = diptych(*words[:2], out, "--out", tmp_path / "again")
     assert code == 2
     assert f"exported already; export what it was made from: {model}" in err
+    config = tmp_path / "tail.toml"
+    config.write_text(TRAINING.format(init=out, tower="fake", more='network = "efficientnet_tail"'))
+    code, _, err = diptych("train", config, shapes, "--out", tmp_path / "run")
+    assert code == 2
+    assert f'only its heads learn on; set tower = "model:{out}" in [image]' in err
+    assert f"or start from {model}" in err
+
+
+TRAINING = """
+name = "more"
+init = "{init}"
+[image]
+tower = "{tower}"
+{more}
+[text]
+tower = "fake"
+[loss]
+name = "info_nce"
+[training]
+epochs = 1
+"""
+
+
+@pytest.mark.slow
+def test_the_heads_of_a_small_model_learn_on_over_its_tower_which_is_copied(diptych, shapes, tmp_path):
+    from ..conv_models import write_conv_model
+
+    model, out = write_conv_model(tmp_path), tmp_path / "small"
+    words = "--precision", "int8", "--images", shapes
+    assert diptych("models", "export", model, "--out", out, *words)[0] == 0
+    assert diptych("eval", shapes, "--model", out)[0] == 0
+    config = tmp_path / "heads.toml"
+    config.write_text(TRAINING.format(init=out, tower=f"model:{out}", more=""))
+    code, _, err = diptych("train", config, shapes, "--out", tmp_path / "run")
+    assert code == 0, err
+    heads = library_of_models.load(tmp_path / "run" / "model")
+    assert heads.config.image.features == 32
+    images = sorted(shapes.parent.glob("red-*.png"))
+    pixels = np.stack([prepare(np.asarray(Image.open(image).convert("RGB")), heads.preprocess) for image in images])
+    features = [each.image_tower.embed(pixels) for each in (heads, library_of_models.load(out))]
+    assert np.array_equal(*features)
 
 
 def test_a_folder_of_something_else_is_left_alone(diptych, clip_folder, tmp_path):

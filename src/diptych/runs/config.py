@@ -292,6 +292,13 @@ class DualEncoderConfig(TrainConfig):
         exported = start.config.training.get(EXPORTED) if start else None
         more = f"; {self.init} was exported from {exported['address']}, start from that" if exported else ""
         sides = (made.image, made.text)
+        goes_on = made.image.network is not None and not made.image.fresh
+        if start is not None and exported and goes_on and start.config.image.network is None:
+            raise ConfigError(
+                f"init = {self.init!r} was exported: its network over images is within its tower, and only its heads "
+                f'learn on; set tower = "model:{self.init}" in [image] and leave out its network, or start from '
+                f"{exported['address']}"
+            )
         for name, side in zip(("image", "text"), sides, strict=True):
             if side.frozen and side.network is None:
                 raise ConfigError(

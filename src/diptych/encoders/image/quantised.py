@@ -138,6 +138,10 @@ def _round_weights(
         proto.graph.initializer.append(numpy_helper.from_array(value, own))
         del node.input[2:]
         node.input.append(own)
+    read = {each for node in proto.graph.node for each in node.input}
+    kept = [each for each in proto.graph.initializer if each.name in read]  # ONNX Runtime warns of others
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(kept)
     return ranges
 
 
