@@ -120,6 +120,21 @@ def test_pages_in_order_have_each_image_once_although_others_go(library, photos,
     assert len(whole) == 7
 
 
+def test_a_date_of_which_only_the_year_is_known_stays_so(library, photos):
+    photograph(photos / "year.jpg", "green", "2024")
+    library.index(photos)
+    with pytest.warns(UserWarning, match="1 of the 5 found"):
+        hits = library.search("green", sort="taken")
+    assert [hit.meta.get("PHOTO_TAKEN", "")[:10] for hit in hits] == [
+        "2024-06-10",
+        "2024-05-01",
+        "2024-04-30",
+        "2024",
+        "",
+    ]
+    assert [item.name for item in library.items(sort="taken").items][3] == "year.jpg"
+
+
 def test_dates_are_asked_for_where_no_image_says_one(library, photos):
     for name in ("april.jpg", "may.jpg", "june.jpg"):
         (photos / name).unlink()

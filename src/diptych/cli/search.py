@@ -209,9 +209,9 @@ def _place(hit: Hit) -> str:
     return f"{one_line(hit.meta['video'])}  {hit.meta['start']:.1f}-{hit.meta['end']:.1f} s"
 
 
-def _date(hit: Hit) -> str:
-    """Its day, where hits are in order of date."""
-    return f"{hit.meta[TAKEN][:10]}  " if TAKEN in hit.meta else ""
+def _day(hit: Hit) -> str:
+    """The day that it was taken, where hits are in order of date and it says one."""
+    return str(hit.meta.get(TAKEN, ""))[:10]
 
 
 def _attach(collection: Library, named: str | None, beta: float | None, common: Common) -> "Reranker":
@@ -262,7 +262,8 @@ def _print_paths(hits: list[Hit], null: bool, common: Common) -> None:
 
 
 def _print(hits: list[Hit], query: str, paths: bool, notes: list[Note], common: Common) -> None:
-    lines = [f"{hit.rank + 1:>4}  {hit.score:6.3f}  {hit.id}  {_date(hit)}{_place(hit)}" for hit in hits]
+    days = 12 if any(TAKEN in hit.meta for hit in hits) else 0  # characters
+    lines = [f"{hit.rank + 1:>4}  {hit.score:6.3f}  {hit.id}  {_day(hit):{days}}{_place(hit)}" for hit in hits]
     scored_by = dict.fromkeys(hit.scored_by for hit in hits)
     if list(scored_by) not in ([], ["cosine"]):
         lines.append(f"ordered by {', then '.join(scored_by)}")

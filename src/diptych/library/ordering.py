@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 
 from diptych.core.errors import ConfigError
 from diptych.core.types import Hit
-from diptych.library.store.where import Condition, FilterError, condition
-from diptych.library.view import ORDERS, SIZE, TAKEN, View
+from diptych.library.store.protocol import Store
+from diptych.library.store.where import FilterError, condition
+from diptych.library.view import ORDERS, SIZE, TAKEN
 
 from .query import QueryWarning
 
@@ -35,27 +36,22 @@ def check(order: str, usual: str, columns: Mapping[str, str]) -> bool:
     return True
 
 
-def in_order(hits: Sequence[Hit], order: str, view: View, notes: list[str] | None = None) -> list[Hit]:
+def in_order(hits: Sequence[Hit], order: str, store: Store, notes: list[str] | None = None) -> list[Hit]:
     """Hits, best first, put in another order, with ranks from 0: equal ones stay as they were.
 
-    By date, each has its own in `meta` as PHOTO_TAKEN, and those without one come last: how many goes into `notes`, or
-    is warned of (`UndatedWarning`).
+    By date, each has its own in `meta` as PHOTO_TAKEN, as exact as it is written, and those without one come last: how
+    many goes into `notes`, or is warned of (`UndatedWarning`).
     """
     if order == SIZE:
         ordered = sorted(hits, key=lambda hit: -hit.meta["width"] * hit.meta["height"])
     else:
-        taken: dict[str, int | None] = {}
-        among = Condition("id", "in", tuple(hit.id for hit in hits))
-        for block in view.scan(ORDERS[order], among) if hits else ():
-            taken.update(zip(*(block[name] for name in ORDERS[order]), strict=True))
-        ordered = sorted(hits, key=lambda hit: (taken.get(hit.id) is None, -(taken.get(hit.id) or 0)))
-        dates = [taken.get(hit.id) for hit in ordered]
-        ordered = [
-            hit if at is None else replace(hit, meta={**hit.meta, TAKEN: clock(at)})
-            for hit, at in zip(ordered, dates, strict=True)
-        ]
-        if missing := dates.count(None):
-            said = f"{missing} of the {len(hits)} found say no date and come last"
+        rows = store.get([hit.id for hit in hits], vectors=False)
+        taken = {row.id: row.photo["taken"] for row in rows if row.photo and "taken" in row.photo}
+        dated = [replace(hit, meta={**hit.meta, TAKEN: taken[hit.id]}) for hit in hits if hit.id in taken]
+        undated = [hit for hit in hits if hit.id not in taken]
+        ordered = [*sorted(dated, key=lambda hit: str(hit.meta[TAKEN]), reverse=True), *undated]
+        if undated:
+            said = f"{len(undated)} of the {len(hits)} found say no date and come last"
             if notes is None:
                 warnings.warn(said, UndatedWarning, stacklevel=4)
             else:

@@ -140,7 +140,7 @@ class Reader:
         and how many goes into `notes`, or is warned of (`QueryWarning`). Raises ConfigError as `check_sort`.
         """
         self.check_sort(sort)
-        return list(hits) if sort == SCORE else ordering.in_order(hits, sort, self._opened.view, notes)
+        return list(hits) if sort == SCORE else ordering.in_order(hits, sort, self._opened.store(), notes)
 
     def vector(self, query: Query, *, cut: bool = False) -> Float32[np.ndarray, d]:
         """The unit vector of a query."""
@@ -297,7 +297,7 @@ class Reader:
     def dates(self, where: str | Where | None = None) -> dict[str, int]:
         """In how many photos, among those for which `where` holds, each month was taken, in order: {"2024-05": 12}.
 
-        Images without a date are not among them.
+        A photo that says no more than its year counts in the first month. Images without a date are not among them.
         """
         if TAKEN not in self.columns():
             return {}
