@@ -40,3 +40,9 @@ def test_larger_kernels_are_safe_for_any_two_weights_and_depthwise_ones_use_all_
     depthwise = np.array([[[[1.0, 1.0, -0.5]]], [[[0.0, 0.0, 0.0]]]], dtype=np.float32)
     assert whole(depthwise)[0, 0, 0].tolist() == [127, 127, -64]  # -63.5, to even
     assert rounded(depthwise, byte_range(depthwise))[1].tolist() == [[[0.0, 0.0, 0.0]]]
+
+
+def test_a_channel_of_zeros_has_a_range_like_the_others_for_the_sake_of_its_bias() -> None:
+    dead = np.array([2.0, 0.0], dtype=np.float32).reshape(2, 1, 1, 1)
+    assert byte_range(dead).tolist() == pytest.approx([2, 2e-3])
+    assert byte_range(np.zeros_like(dead)).tolist() == pytest.approx([1e-3, 1e-3])

@@ -15,13 +15,15 @@ from diptych.core.shapes import Float, Float32
 
 _MOST = 127
 _PAIR = 128  # 255 x 128 < 2^15
+_LEAST = 1e-3  # of the largest range: a bias has the scale of its weights, which those of a dead channel do not set
 _FACTORS = np.linspace(0.7, 2, 40)  # of the largest weight, tried as the range
 
 
 def byte_range(weight: Float[np.ndarray, "o c *k"]) -> Float32[np.ndarray, " o"]:
     """What 127 stands for, for each output channel."""
     flat = weight.reshape(len(weight), -1).astype(np.float64)
-    peak = np.maximum(np.abs(flat).max(axis=1), np.finfo(np.float32).tiny)
+    peak = np.abs(flat).max(axis=1)
+    peak = np.maximum(peak, _LEAST * (peak.max() or 1))
     if weight.shape[1] == 1:
         return np.asarray(peak, dtype=np.float32)
     if flat.shape[1] > weight.shape[1]:  # which weights meet depends on the processor: any two of one channel may
