@@ -46,8 +46,27 @@ def test_an_address_has_a_folder_of_its_own(written, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("written", ["s3://photos", "s3://", "s3:///holidays", "az://a b/c"])
 def test_an_address_needs_a_bucket_and_a_name(written):
-    with pytest.raises(ConfigError, match="expected s3://BUCKET/NAME"):
+    with pytest.raises(ConfigError, match="expected a folder or s3://BUCKET/NAME"):
         folder_of(written)
+
+
+@pytest.mark.parametrize(
+    "written", ["S3://photos/holidays", "gcs://photos/holidays", "https://photos.example/holidays"]
+)
+def test_another_scheme_is_no_folder(written):
+    with pytest.raises(ConfigError, match="expected a folder or s3://BUCKET/NAME"):
+        folder_of(written)
+
+
+@pytest.mark.parametrize("name", ["a#1", "a?b", "100%", "a%20b", "..", "a/../b", "a//b", ".", "/a"])
+def test_a_name_that_means_another_address_is_refused(name):
+    with pytest.raises(ConfigError, match="choose another name"):
+        folder_of(f"s3://photos/{name}")
+
+
+def test_a_name_may_hold_other_signs():
+    for name in ("my photos", "für a~b", "..a/b.", "a&b=c+d", "x/.y"):
+        assert address_of(folder_of(f"s3://photos/{name}")) == f"s3://photos/{name}"
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ from diptych.core.files import cache_folder
 
 PROBE = "conditions.probe"
 _ADDRESS = re.compile(r"(s3|gs|az):/{1,2}([A-Za-z0-9][\w.-]+)/(.*[^/])/?")
-_SCHEME = re.compile(r"(s3|gs|az):/")
+_SCHEME = re.compile(r"(s3|gs|az):/|[A-Za-z][A-Za-z0-9+.-]+://")
+_CUT = re.compile(r"[?#%]|(^|/)(\.{0,2})(/|$)")  # in a name: what makes two addresses one, or leads out of its folder
 _FOLDER = "libraries"
 _RETRIES = {"max_retries": 4, "retry_timeout": timedelta(seconds=20)}
 _MOST_REASON = 160  # characters
@@ -170,14 +171,22 @@ def lance_options() -> dict[str, str]:
 def folder_of(library: Path | str) -> Path:
     """The folder of a library; for an address of object storage this machine's working folder for it.
 
-    Raises ConfigError for an address without a bucket or a name in it.
+    Raises ConfigError for an address of another scheme, without a bucket or a name, or with a name that is none.
     """
     text = os.fspath(library)
     if not _SCHEME.match(text):
         return Path(library)
     match = _ADDRESS.fullmatch(text)
     if match is None:
-        raise ConfigError(f"found the library {text!r}; expected s3://BUCKET/NAME, such as s3://photos/holidays")
+        raise ConfigError(
+            f"found the library {text!r}; expected a folder or s3://BUCKET/NAME (or gs://, az://), such as "
+            "s3://photos/holidays"
+        )
+    if _CUT.search(match[3]):
+        raise ConfigError(
+            f"found the library {text!r}; a name on object storage is without ?, # and %, and no part of it is empty, "
+            "'.' or '..'; choose another name"
+        )
     return cache_folder() / _FOLDER / match[1] / match[2] / quote(match[3], safe="")
 
 
