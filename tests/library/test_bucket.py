@@ -13,8 +13,9 @@ import pytest
 from diptych.core.errors import ConfigError, LibraryError
 from diptych.library import Library, bucket
 from diptych.library.bucket import Bucket, address_of, folder_of
+from diptych.library.card import Card
 from diptych.library.rendering.thumbnails import BucketThumbnails
-from diptych.library.store import bucket_lock
+from diptych.library.store import bucket_lock, lance_bucket
 from diptych.library.view import snapshot
 
 pytest.importorskip("obstore", reason="needs obstore: pip install 'diptych[s3]'")
@@ -164,6 +165,21 @@ def test_thumbnails_are_there_before_rows_are_acknowledged(memory, monkeypatch):
     thumbnails.write(contents[0], b"x")
     with pytest.raises(LibraryError, match="cannot be reached"):
         thumbnails.flush()
+
+
+def test_storage_that_is_away_is_not_asked_with_every_search(memory, monkeypatch):
+    monkeypatch.setattr(lance_bucket, "_FRESH_SECONDS", 0.0)
+    memory.put("store/pictures.lance/_versions/1.manifest", b"1234")
+    place, asked = lance_bucket.BucketPlace(memory, "store", Card("x", "base", "f", 4, "now")), []
+    assert place.token() == "1-4"
+
+    def fails(self, below):
+        asked.append(below)
+        raise LibraryError("s3://pictures/holidays: the server cannot be reached")
+
+    monkeypatch.setattr(Bucket, "names", fails)
+    assert [place.token() for _ in range(5)] == ["1-4"] * 5
+    assert len(asked) == 1
 
 
 # -- on a server -----------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import shutil
 
 import numpy as np
 import PIL.Image
@@ -11,6 +13,7 @@ import pytest
 from diptych.library import Library
 from diptych.serve.copies import CopyFinder
 from diptych.serve.errors import ServeError
+from diptych.serve.libraries import ServedLibrary
 from diptych.serve.metrics import Metrics
 from diptych.serve.settings import Pressure
 
@@ -81,6 +84,25 @@ def test_a_reader_may_list_them_but_sees_no_paths_and_deletes_nothing(copied, as
     assert found["groups"][0]["best"]["path"] is None
     assert str(copied.images) not in str(found)
     assert (folder.status_code, refused.status_code) == (422, 403)
+
+
+def test_a_copied_library_that_went_another_way_has_copies_of_its_own(copied, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(ServedLibrary, "version", "9-1000")  # as it is where both have written as much
+    shutil.copytree(copied.folder, tmp_path / "other")
+    for folder, name in ((copied.folder, "1.png"), (tmp_path / "other", "2.png")):
+        Library.open(folder, copied.encoder).delete(where=f"name = '{name}'")
+
+    async def scenario():
+        finder = CopyFinder(Pressure(), metrics := Metrics())
+        folders = {"one": copied.folder, "other": tmp_path / "other"}
+        both = [ServedLibrary(name, folder, None, Pressure(), metrics) for name, folder in folders.items()]
+        found = [len((await finder.find(served, None)).groups) for served in both]
+        await finder.close()
+        for served in both:
+            await served.close()
+        return found
+
+    assert asyncio.run(scenario()) == [0, 1]
 
 
 def test_a_library_of_texts_has_none(ask, site, tmp_path) -> None:

@@ -31,7 +31,9 @@ class CopyFinder:
         Raises ConfigError for a library of texts.
         """
         library = served.library
-        key = (library.card.id, served.version, await served.read(served.count), where)
+        # A copied library has the same id, and may come to the same version by other writes.
+        version = await served.read(lambda: served.version)
+        key = (served.name, library.card.fingerprint, version, await served.read(served.count), where)
         return await self._queue.remembered(key, lambda: library.duplicates(where, progress=self))
 
     async def close(self) -> None:

@@ -89,7 +89,7 @@ class ServedLibrary:
 
     @property
     def version(self) -> str:
-        """The newest version; a token that changes with every write."""
+        """The newest version; a token that changes with every write. Blocks on object storage."""
         return self.library.version or ""
 
     def has_moved_on(self) -> bool:
@@ -147,7 +147,7 @@ class ServedLibrary:
 
     async def facets(self, column: str) -> list[tuple[Any, int]]:
         """The most frequent values of a column and their counts; kept for one version."""
-        key = (self.version, column)
+        key = (await self.read(lambda: self.version), column)
         if key not in self._facets:
             found = await self.read(self.library.facets, column)
             self._facets = {old: values for old, values in self._facets.items() if old[0] == key[0]} | {key: found}
@@ -156,7 +156,7 @@ class ServedLibrary:
 
     async def dates(self) -> dict[str, int]:
         """How many photos were taken in each month; kept for one version."""
-        version = self.version
+        version = await self.read(lambda: self.version)
         if self._dates is None or self._dates[0] != version:
             self._dates = (version, await self.read(self.library.dates))
         return self._dates[1]

@@ -22,6 +22,7 @@ from .rows import Row
 log = logging.getLogger("diptych.library")
 
 _FRESH_SECONDS = 1.0  # for which a reader takes the newest version that it saw for the newest
+_AWAY_SECONDS = 10.0  # the same while the storage cannot be reached: finding that out may take 20 seconds
 _KEEP_SECONDS = 3600.0  # for which readers on other machines may read an older version
 _JOURNAL = "journal"
 _LEFT_BEHIND = {PROBE, bucket_lock.PROBE, lock.FILE}  # by a `create` that was killed
@@ -48,11 +49,13 @@ class BucketPlace:
             return self._token
         try:
             self._token = token_of((one.name, one.bytes) for one in self._bucket.names(_versions(self._name)))
+            fresh = _FRESH_SECONDS
         except LibraryError as error:
             if self._token is None or bucket_lock.is_mine(self._bucket.address):
                 raise
             log.warning("version %s is searched: %s", self._token, error)
-        self._until = time.monotonic() + _FRESH_SECONDS
+            fresh = _AWAY_SECONDS
+        self._until = time.monotonic() + fresh
         return self._token
 
     def store(self) -> Store:
