@@ -47,10 +47,11 @@ def main() -> None:
     teacher = ("--teacher", f"sentence-transformers:{options.encoder}")
     train("words", "base/words.toml", options.languages, *teacher, command="distill")
     joined = f'text.tower.towers=["use", "model:{model("words")}"]'
-    further = [word for source in options.sources for word in ("--with", source)]
     parts = ("--set", f"init={model('late-stages')}", "--set", joined)
-    begins = f"text.network.begins_as={model('words')}"
-    train("base", "base.toml", options.languages, *further, *parts, "--set", begins)
+    begins = ("--set", f"text.network.begins_as={model('words')}")
+    train("joined", "base/joined.toml", options.languages, *further(options.sources, 1.0), *parts, *begins)
+    goes_on = ("--set", f"init={model('joined')}")
+    train("base", "base.toml", options.languages, *further(options.sources, 0.75), *goes_on)
     maps = f'image.tower={{name="finetuned-maps:{model("late-stages")}", stage6=true}}'
     partners = f"model={model('late-stages')}"
     train("reranker", "base/reranker.toml", options.data, "--set", maps, "--set", partners)
@@ -59,6 +60,12 @@ def main() -> None:
             diptych("models", "export", model(step), "--out", out / f"{step}-int8", "--precision", "int8", *images)
     both = ("--model", out / "base-int8", "--reranker", out / "reranker-int8")
     diptych("rerank", "fit", options.data, "--split", "train", "--share", "0.05", *both)
+
+
+def further(sources: list[str], share: float) -> list[str]:
+    """The flags of further sources, with so much of their shares."""
+    named = (source.rsplit(":", 1) for source in sources)
+    return [word for path, weight in named for word in ("--with", f"{path}:{float(weight) * share:.2f}")]
 
 
 def diptych(*words: object) -> None:

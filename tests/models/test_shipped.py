@@ -15,7 +15,7 @@ import diptych
 from diptych.models import SHIPPED
 from diptych.models.shipped import _HERE
 
-LIMIT = 20_000_000  # bytes that a shipped model may take
+LIMIT = 25_000_000  # bytes that a shipped model may take
 
 
 @pytest.fixture(scope="module")

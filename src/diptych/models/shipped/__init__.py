@@ -19,7 +19,7 @@ from diptych.models.folder import CONFIG, read_config
 from diptych.models.joint import joint_encoder
 
 _HERE = Path(__file__).parent
-SHIPPED = {"base": "Flickr8k captions, 16 languages, no PyTorch needed"}
+SHIPPED = {"base": "photos and drawings, 19 languages, no PyTorch needed"}
 
 
 def load(name: str | Path = "base", *, threads: int | None = None, device: str = "auto") -> DualEncoder:
