@@ -83,6 +83,15 @@ def test_images_are_searched_and_listed_in_order(diptych, library, photos):
     assert diptych(*listing, "--where", "width > 900")[1].startswith("0 images in all")
 
 
+def test_texts_are_listed_as_texts(diptych, tmp_path):
+    (tmp_path / "lines.txt").write_text("a dog  runs\na red apple\n")
+    assert diptych("index", tmp_path / "lines.txt", "--texts", "--library", tmp_path / "texts.library")[0] == 0
+    code, out, _ = diptych("library", "list", "--library", tmp_path / "texts.library")
+    *lines, total = out.splitlines()
+    assert {line.split("  ", 1)[1] for line in lines} == {"a dog runs  (line 1)", "a red apple  (line 2)"}
+    assert (code, total) == (0, "2 texts in all")
+
+
 def test_what_is_removed_is_named_by_id_or_by_path_and_never_guessed(diptych, library, photos, tmp_path, monkeypatch):
     known = ids(diptych, library)
     code, _, err = diptych("library", "rm", "--library", library, known["red.png"], photos / "blue.png")

@@ -13,6 +13,7 @@ from diptych.core.text import number, one_line
 from diptych.library import Item, Library
 from diptych.library.bucket import shown
 from diptych.library.items import MOST_LISTED
+from diptych.library.store import text_of
 
 
 def list_items(
@@ -26,7 +27,7 @@ def list_items(
     after: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     common: Common = Common(),
 ) -> None:
-    """List the images of a library, page by page: all, or those for which a filter holds.
+    """List the images (or texts) of a library, page by page: all, or those for which a filter holds.
 
     Examples:
         diptych library list --library ~/pictures.library
@@ -47,7 +48,8 @@ def list_items(
         notes.append(Note("undated", page.undated, "images without a date, which come last"))
     if among is not None and not page.total:
         notes.append(Note("nothing_passes", 1, collection.nothing_passes(among)))
-    lines = [*map(_line, page.items), f"{number(page.total, 'image')} in all"]
+    what = "text" if any(_text(item) is not None for item in page.items) else "image"
+    lines = [*map(_line, page.items), f"{number(page.total, what)} in all"]
     if page.cursor is not None:
         given: dict[str, str | None] = {"--where": where, "--near": near, "--km": None if km is None else f"{km:g}"}
         given |= {"--sort": sort, "-k": str(most)}
@@ -58,6 +60,13 @@ def list_items(
     common.show(asdict(page), "\n".join(lines), notes)
 
 
+def _text(item: Item) -> str | None:
+    """The text itself, of an item that is one."""
+    return text_of({**item.meta, "texts": item.texts})
+
+
 def _line(item: Item) -> str:
+    if (text := _text(item)) is not None:
+        return one_line(f"{item.id}  {' '.join(text.split())}  ({item.meta['record']})")
     taken = str(item.photo.get("taken", ""))[:10]
     return one_line(f"{item.id}  {taken:10}  {item.width:>5} x {item.height:<5}  {item.path}")
