@@ -6,6 +6,7 @@ Heads, a text side or a cross-encoder are then trained over its cached features.
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -45,7 +46,7 @@ class FinetunedTower(EfficientNetLite0Tower):
         super().__init__(threads=threads, folder=folder)
         self._suffix = "-finetuned"
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Of the network as it came, and of the stages that replace its own."""
         return _fingerprint(super().fingerprint, self._tail)
@@ -78,7 +79,7 @@ class FinetunedMaps(EfficientNetLite0Maps):
         super().__init__(levels, stage6, threads=threads, folder=folder)
         self._suffix = f"-finetuned{self._suffix}"
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Of the network as it came, and of the stages that replace its own."""
         return _fingerprint(super().fingerprint, self._tail)

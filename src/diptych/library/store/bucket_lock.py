@@ -107,7 +107,7 @@ def _taken(bucket: Bucket, name: str, wait: float) -> BucketLock:
             who = f"process {holder['pid']} on {holder['host']}, since {holder['since']}" if holder else "another one"
             raise LibraryError(
                 f"the library {bucket.address} is being written by {who}; wait until it is finished, or stop it "
-                f"(a killed one is noticed after {_STALE:.0f} seconds), then run this again"
+                f"(one that was killed gives way after {_STALE:.0f} seconds), then run this again"
             )
         time.sleep(_RETRY)
 
