@@ -45,6 +45,23 @@ def test_an_address_has_a_folder_of_its_own(written, monkeypatch, tmp_path):
     assert (address_of(tmp_path), folder_of(tmp_path)) == (None, tmp_path)
 
 
+def test_buckets_of_one_name_on_two_servers_have_folders_of_their_own(monkeypatch, tmp_path):
+    monkeypatch.setenv("DIPTYCH_CACHE", str(tmp_path))
+    for name in ("AWS_ENDPOINT", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    at_aws, elsewhere = folder_of("s3://photos/holidays"), folder_of("gs://photos/holidays")
+    assert at_aws == tmp_path / "libraries/s3/photos/holidays"  # where versions before kept it
+    folders = {at_aws}
+    for endpoint in ("http://minio.example:9000", "http://minio.example:9001"):
+        monkeypatch.setenv("AWS_ENDPOINT", endpoint)
+        folders.add(folder := folder_of("s3://photos/holidays"))
+        assert address_of(folder) == "s3://photos/holidays"
+        monkeypatch.setenv("AWS_ENDPOINT", f"{endpoint}/")
+        assert folder_of("s3://photos/holidays") == folder
+        assert folder_of("gs://photos/holidays") == elsewhere  # which has no such endpoint
+    assert len(folders) == 3
+
+
 @pytest.mark.parametrize("written", ["s3://photos", "s3://", "s3:///holidays", "az://a b/c"])
 def test_an_address_needs_a_bucket_and_a_name(written):
     with pytest.raises(ConfigError, match="expected a folder or s3://BUCKET/NAME"):

@@ -27,6 +27,7 @@ _ADDRESS = re.compile(r"(s3|gs|az):/{1,2}([A-Za-z0-9][\w.-]+)/(.*[^/])/?")
 _SCHEME = re.compile(r"(s3|gs|az):/|[A-Za-z][A-Za-z0-9+.-]+://")
 _CUT = re.compile(r"[?#%]|(^|/)(\.{0,2})(/|$)")  # in a name: what makes two addresses one, or leads out of its folder
 _FOLDER = "libraries"
+_AT = "@"  # in the name of a working folder: between the bucket, which has none, and its server
 _RETRIES = {"max_retries": 4, "retry_timeout": timedelta(seconds=20)}
 _MOST_REASON = 160  # characters
 _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -187,7 +188,7 @@ def folder_of(library: Path | str) -> Path:
             f"found the library {text!r}; a name on object storage is without ?, # and %, and no part of it is empty, "
             "'.' or '..'; choose another name"
         )
-    return cache_folder() / _FOLDER / match[1] / match[2] / quote(match[3], safe="")
+    return cache_folder() / _FOLDER / match[1] / (match[2] + _server(match[1])) / quote(match[3], safe="")
 
 
 def address_of(folder: Path) -> str | None:
@@ -196,7 +197,7 @@ def address_of(folder: Path) -> str | None:
     parts = Path(os.path.relpath(os.path.realpath(folder), root)).parts
     if len(parts) != 3 or parts[0] == os.pardir:
         return None
-    return f"{parts[0]}://{parts[1]}/{unquote(parts[2])}"
+    return f"{parts[0]}://{parts[1].partition(_AT)[0]}/{unquote(parts[2])}"
 
 
 def bucket_of(folder: Path) -> Bucket | None:
@@ -213,6 +214,12 @@ def shown(folder: Path) -> str:
 def _endpoint() -> str | None:
     """The server, where it is not that of AWS."""
     return os.environ.get("AWS_ENDPOINT") or os.environ.get("AWS_ENDPOINT_URL") or None
+
+
+def _server(scheme: str) -> str:
+    """What tells the folder of a bucket from that of one of the same name on another server; nothing at AWS."""
+    endpoint = _endpoint() if scheme == "s3" else None
+    return "" if endpoint is None else _AT + quote(endpoint.rstrip("/").lower(), safe="")
 
 
 def _is_plain(endpoint: str) -> bool:
