@@ -286,12 +286,12 @@ def test_the_viewer_tells_steps_and_leads_on(visit) -> None:
     here.type("red")
     here.page.locator(".card .open").first.click()
     viewer = here.page.locator("#viewer")
-    assert viewer.get_by_role("heading").text_content().startswith("red-")
+    assert viewer.get_by_role("heading", level=2).text_content().startswith("red-")
     assert "nearness" in viewer.text_content()
     here.until("document.querySelector('#viewer img').naturalWidth > 0")
-    first = viewer.get_by_role("heading").text_content()
+    first = viewer.get_by_role("heading", level=2).text_content()
     here.page.keyboard.press("ArrowRight")
-    assert viewer.get_by_role("heading").text_content() != first
+    assert viewer.get_by_role("heading", level=2).text_content() != first
     here.page.keyboard.press("ArrowLeft")
     with here.page.expect_response("**/search"):
         viewer.get_by_role("button", name="More like this").click()
@@ -313,6 +313,8 @@ def with_photos(folders) -> None:
         exif = PIL.Image.Exif()
         exif.update({0x0110: camera})
         exif.get_ifd(0x8769).update({0x9003: f"{day} 12:00:00"})
+        if place == 3:
+            exif.get_ifd(0x8825).update({1: "S", 2: (33.0, 30.0, 0.0), 3: "E", 4: (25.0, 15.0, 0.0)})
         PIL.Image.new("RGB", (40, 30), (200, 50 * place, 90)).save(album / f"{place}.jpg", exif=exif)
     Library.open(folders["many"], MOSAIC.MosaicEncoder()).index(album)
 
@@ -518,7 +520,7 @@ def test_the_map_shows_points_and_where_the_query_lands(visit) -> None:
     here.until("Math.abs(window.diptych.map.zoom - 0.94) < 1e-6")
     place = here.page.evaluate("window.diptych.map.toPixels(...window.diptych.map.hits.slice(0, 2))")
     here.page.locator("#map").click(position={"x": place[0], "y": place[1]})
-    assert here.page.locator("#viewer").get_by_role("heading").text_content().startswith("red-")
+    assert here.page.locator("#viewer").get_by_role("heading", level=2).text_content().startswith("red-")
     assert len(best) == 2
 
 
@@ -571,9 +573,85 @@ def test_with_the_keyboard_alone(visit) -> None:
             break
     here.page.keyboard.press("ArrowRight")
     here.page.keyboard.press("Enter")
-    assert here.page.locator("#viewer").get_by_role("heading").text_content().startswith("green-")
+    assert here.page.locator("#viewer").get_by_role("heading", level=2).text_content().startswith("green-")
     here.page.keyboard.press("Escape")
     assert here.page.evaluate("document.activeElement.className") == "open", "focus comes back"
+
+
+_CURRENT = """[...document.querySelectorAll('.card')].indexOf(document.activeElement.closest('.card'))"""
+_COLUMNS = "getComputedStyle(document.querySelector('#results')).gridTemplateColumns.split(' ').length"
+
+
+def test_keys_lead_through_the_grid(visit) -> None:
+    here = visit()
+    here.wait_for(36)
+    press, page = here.page.keyboard.press, here.page
+    columns = page.evaluate(_COLUMNS)
+
+    def current() -> int:
+        return page.evaluate(_CURRENT)
+
+    press("/")
+    assert page.evaluate("document.activeElement.id") == "words"
+    press("?")  # a letter like any other in a field
+    assert page.input_value("#words") == "?"
+    page.fill("#words", "")
+    here.wait_for(36)
+    press("ArrowDown")
+    assert current() == 0
+    for key, place in [("ArrowDown", columns), ("ArrowRight", columns + 1), ("ArrowUp", 1), ("ArrowUp", 1),
+                       ("End", 35), ("ArrowRight", 35), ("Home", 0), ("ArrowLeft", 0)]:  # fmt: skip
+        press(key)
+        assert current() == place, key
+    press("Alt+ArrowRight")  # the browser's own
+    assert current() == 0
+    # one card alone is reached by Tab, with what can be done with it
+    assert page.locator("#results button[tabindex='0']").count() == page.locator(".card >> nth=0 >> button").count()
+    press("Tab")
+    assert page.evaluate("document.activeElement.title") == "More like this"
+    press("?")
+    assert page.locator("#keys").is_visible()
+    press("/")  # not while a dialog is open
+    assert page.evaluate("document.activeElement.id") != "words"
+    press("Escape")
+    assert page.evaluate("document.activeElement.title") == "More like this"
+    # what was deleted leaves the focus beside it
+    press("End")
+    page.locator(".card").last.get_by_role("button", name="Delete").press("Enter")
+    here.wait_for(35)
+    assert current() == 34
+
+
+def test_the_large_view_tells_all_and_shows_what_is_like_it(with_photos, visit) -> None:
+    here = visit()
+    here.wait_for(40)
+    heading = here.page.locator("#viewer-name")
+    here.page.get_by_role("button", name="3.jpg", exact=True).press("Enter")
+    here.page.wait_for_selector("#viewer .similar .open")
+    said = here.page.locator("#viewer dl").inner_text().split("\n")
+    facts = dict(zip(said[::2], said[1::2], strict=True))
+    assert facts["taken"].replace("\u202f", " ") == "Sep 9, 2024, 12:00 PM"
+    assert (facts["camera"], facts["size"]) == ("X100", "40 × 30")
+    assert facts["place"] == "33.5000° S, 25.2500° E"
+    assert facts["file"].endswith("/album/3.jpg")
+    assert here.page.locator("#viewer .similar .open").count() == 6
+    here.page.keyboard.press("Home")
+    first = heading.inner_text()
+    assert here.page.locator("#viewer .place").inner_text() == "1 of 40"
+    assert here.page.get_by_role("button", name="Image before").is_hidden()
+    here.page.keyboard.press("End")
+    assert here.page.locator("#viewer .place").inner_text() == "40 of 40"
+    here.page.keyboard.press("Home")
+    here.page.get_by_role("button", name="Next image").click()
+    here.page.wait_for_selector("#viewer .similar .open")
+    second = heading.inner_text()
+    assert second != first
+    here.page.locator("#viewer .similar .open").first.click()
+    assert heading.inner_text() != second
+    here.page.keyboard.press("ArrowLeft")  # back to the one that it is like
+    assert heading.inner_text() == second
+    here.page.keyboard.press("Escape")
+    assert here.page.evaluate(_CURRENT) == 1, "the focus is where one looked last"
 
 
 def test_a_token_is_asked_for_once(visit) -> None:
@@ -688,7 +766,11 @@ def test_accessibility_by_axe(with_photos, with_copies, visit, width, scheme) ->
     here.page.locator("#years").get_by_role("button", name="2024").click()
     here.page.wait_for_selector("#results .card")
     here.page.locator(".card .open").first.click()
+    here.page.wait_for_selector("#viewer .similar .open")
     assert_accessible(here.page, "viewer", within="#viewer")
+    here.page.keyboard.press("Escape")
+    here.page.keyboard.press("?")
+    assert_accessible(here.page, "keys", within="#keys")
     here.page.keyboard.press("Escape")
     here.page.click("#view-map")
     here.page.wait_for_timeout(600)

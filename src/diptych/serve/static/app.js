@@ -9,6 +9,8 @@ import { Filters } from "./filters.js";
 import { sentence } from "./problems.js";
 import { Query } from "./query.js";
 import { Results } from "./results.js";
+import { Viewer } from "./viewer.js";
+import * as keys from "./keys.js";
 
 const PAUSE = 110; // milliseconds of not typing before a search
 const SLOW_PAUSE = 350; // the same where a cross-encoder looks closely
@@ -20,26 +22,31 @@ const IDEAS = ["a dog in the snow", "Kinder spielen im Wasser", "un homme à vé
 const state = { libraries: [], library: null, k: FIRST, map: false, draw: false, copies: false, closely: false, next: null };
 let asking = null, timer = 0;
 
-const results = new Results({
+const onImages = {
   like: (hit) => query.only({ id: hit.id, name: hit.name, shown: api.thumbnail(state.library.name, hit.id) }),
   plus: (hit) => query.add({ id: hit.id, name: hit.name, shown: api.thumbnail(state.library.name, hit.id) }),
   minus: (hit) => query.add({ sign: -1, id: hit.id, name: hit.name, shown: api.thumbnail(state.library.name, hit.id) }),
   remove: (hit) => remove([hit.id], hit.name),
+};
+const viewer = new Viewer({
+  ...onImages,
   words: () => wanted(),
   why: (hit) => api.why(state.library.name, hit.id, wanted(), hit.scored_by !== "cosine" && state.library.features.attention ? "attention" : "occlusion"),
   describe: (hit) => api.caption(state.library.name, hit.id),
   told: (error) => (error instanceof Problem && error.status === 401 ? (login(), "") : sentence(error)),
+  closed: (id) => { if ($("results").contains(document.activeElement)) results.focus(id); },
 });
+const results = new Results({ ...onImages, open: (hit, hits) => viewer.open(hit, hits) });
 const query = new Query(() => (state.draw ? view("grid") : soon()));
 const filters = new Filters(() => soon(0));
-const draw = new Draw((hit) => results.open(hit), complain);
+const draw = new Draw((hit, hits) => viewer.open(hit, hits), complain);
 const copies = new Copies({ open: (image) => show(image.id), remove: (ids) => remove(ids), failed: complain });
 const map = new EmbeddingMap(show);
 
 /** Open an image of which only the id is known. */
 async function show(id) {
   const found = await api.item(state.library.name, id).catch(complain);
-  if (found) results.open(found);
+  if (found) viewer.open(found, results.hits.some((hit) => hit.id === id) ? results.hits : [found]);
 }
 
 function complain(error) {
@@ -136,6 +143,7 @@ async function choose(name) {
   state.closely = state.closely && found.features.rerank;
   $("closely").setAttribute("aria-pressed", String(state.closely));
   results.use(name, found.features);
+  viewer.use(name, found.features);
   draw.use(name);
   filters.use(name, found.columns);
   document.title = `${name} · Diptych`;
@@ -341,6 +349,8 @@ async function start() {
     complain(error);
   }
 }
+
+keys.listen({ grid: () => results.focus() });
 
 let theme = null;
 try { theme = localStorage.getItem("theme"); } catch { /* private mode */ }

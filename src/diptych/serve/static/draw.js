@@ -7,7 +7,7 @@ const SEEDS = 2 ** 31;
 const FOUND = 12; // images beside it
 
 export class Draw {
-  /** `open(hit)` shows an image of the library; `failed(error)` tells what went wrong. */
+  /** `open(hit, hits)` shows an image of the library, one of several; `failed(error)` tells what went wrong. */
   constructor(open, failed) {
     this.open = open;
     this.failed = failed;
@@ -35,7 +35,7 @@ export class Draw {
       $("draw-sides").hidden = false;
       const like = await api.search(this.library, { image: { data: image.data }, k: FOUND });
       if (turn !== this.turn) return;
-      $("draw-found").replaceChildren(...like.hits.map((hit) => this.card(hit)));
+      $("draw-found").replaceChildren(...like.hits.map((hit) => this.card(hit, like.hits)));
       say(`Drawn with seed ${made.seed}; ${plural(like.hits.length, "image")} like it.`);
     } catch (error) {
       say("");
@@ -52,9 +52,9 @@ export class Draw {
         h("a", { class: "button second", href: this.address, download: `drawn-${made.seed}.png` }, "Download")));
   }
 
-  card(hit) {
+  card(hit, hits) {
     const name = hit.texts?.[0] || hit.name;
-    return h("li", {}, h("button", { type: "button", class: "open", title: name, onclick: () => this.open(hit) },
+    return h("li", {}, h("button", { type: "button", class: "open", title: name, onclick: () => this.open(hit, hits) },
       h("img", { src: api.thumbnail(this.library, hit.id), alt: name, loading: "lazy" })));
   }
 }
