@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from diptych.core.checks import at_least, positive, share
+from diptych.core.checks import at_least, number, positive, share
 from diptych.core.errors import ConfigError
 
 
@@ -28,3 +30,9 @@ def test_numbers_that_are_not_positive(value: float) -> None:
 def test_numbers_that_are_no_share(value: float) -> None:
     with pytest.raises(ConfigError, match=f"dropout must be at least 0 and below 1, found {value}"):
         share("dropout", value)
+
+
+@pytest.mark.parametrize("value", ["0.5", None, True, [1]])
+def test_what_is_no_number(value: Any) -> None:
+    with pytest.raises(ConfigError, match="epochs must be a number, found"):
+        number("epochs", value)

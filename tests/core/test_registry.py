@@ -1,5 +1,6 @@
 """The one table of named parts: what is in the package, in plugins, and in code of the user's own."""
 
+import re
 import subprocess
 import sys
 import warnings
@@ -113,6 +114,21 @@ def test_a_missing_option_is_named() -> None:
     register.loss("needy", "needs two")(lambda low, high=1: None)
     with pytest.raises(ConfigError, match="loss 'needy' needs low; it takes high, low"):
         build("loss", Part("needy"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "option", "value", "expected"),
+    [
+        ("network", "transformer", "dropout", "x", "dropout must be a number, found 'x'"),
+        ("network", "transformer", "layers", 1.5, "layers must be a whole number, found 1.5"),
+        ("head", "mlp", "hidden", True, "hidden must be a whole number, found True"),
+        ("loss", "info_nce", "learn_temperature", 1, "learn_temperature must be true or false, found 1"),
+        ("text_tower", "wordpiece", "max_tokens", "48", "max_tokens must be a whole number, found '48'"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_named(kind: str, name: str, option: str, value: Any, expected: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"{name!r}: {expected}")):
+        registry.build(kind, Part(name, {option: value}), features=8, dim=8, length=8, vocabulary=8)
 
 
 def test_unknown_names_list_the_choices_and_the_nearest() -> None:

@@ -97,7 +97,7 @@ def test_from_toml() -> None:
         ({"parts": [{"name": "info_nse"}]}, "unknown loss 'info_nse'; .*did you mean 'info_nce'"),
         ({"parts": [{"name": "info_nce", "weigth": 1.0}]}, "loss 'info_nce': unknown option 'weigth'"),
         ({"parts": [{"name": "info_nce", "weight": 0.0}]}, "weight must be above 0, found 0.0"),
-        ({"parts": [{"name": "info_nce", "weight": "much"}]}, "loss 'combined' cannot take"),
+        ({"parts": [{"name": "info_nce", "weight": "much"}]}, "weight must be a number, found 'much'"),
         ({"parts": [{"name": "adversarial"}]}, "loss 'adversarial' needs dim, which is not known here"),
     ],
 )

@@ -107,7 +107,7 @@ def test_heads_that_cannot_be_built(part: Part, message: str) -> None:
 
 @pytest.mark.unchecked
 def test_an_option_of_another_type_is_a_config_error() -> None:
-    with pytest.raises(ConfigError, match=r"head 'mlp' cannot take .*'many'"):
+    with pytest.raises(ConfigError, match=r"head 'mlp': hidden must be a whole number, found 'many'"):
         build("head", Part("mlp", {"hidden": "many"}), features=6, dim=16)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,22 +48,29 @@ def paths(values: Any) -> list[Any]:
     return several(values, PATH, "a path, or several")
 
 
+def number(name: str, value: Any) -> Any:
+    """`value` if it is a number. Raises ConfigError for the option called `name` otherwise."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ConfigError(f"{name} must be a number, found {kind_of(value)}")
+    return value
+
+
 def at_least(name: str, value: N, low: float) -> N:
     """`value` if it is finite and not below `low`. Raises ConfigError for the option called `name` otherwise."""
-    if not low <= value < math.inf:
+    if not low <= number(name, value) < math.inf:
         raise ConfigError(f"{name} must be at least {low}, found {value}")
     return value
 
 
 def positive(name: str, value: N) -> N:
     """`value` if it is above 0 and finite. Raises ConfigError for the option called `name` otherwise."""
-    if not 0 < value < math.inf:
+    if not 0 < number(name, value) < math.inf:
         raise ConfigError(f"{name} must be above 0, found {value}")
     return value
 
 
 def share(name: str, value: N) -> N:
     """`value` if it is a share below the whole. Raises ConfigError for the option called `name` otherwise."""
-    if not 0 <= value < 1:
+    if not 0 <= number(name, value) < 1:
         raise ConfigError(f"{name} must be at least 0 and below 1, found {value}")
     return value

@@ -23,9 +23,11 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .checks import kind_of
 from .errors import ConfigError, ModelError
 from .extras import needed_by
 
@@ -230,6 +232,9 @@ def build(kind: str, part: Part, **known: Any) -> Any:
     takes = [key for key in free if key not in KINDS[kind].known]
     if not any(each.kind is each.VAR_KEYWORD for each in signature):
         check_options(part.options, takes, where)
+    for key, value in part.options.items():
+        if key in parameters:
+            _check_type(value, str(parameters[key].annotation), f"{where}: {key}")
     required = [key for key in free if parameters[key].default is inspect.Parameter.empty]
     if missing := [key for key in required if key in KINDS[kind].known and given.get(key) is None]:
         raise ConfigError(f"{where} needs {missing[0]}, which is not known here; pass {missing[0]} when building it")
@@ -310,6 +315,29 @@ def check_options(options: Mapping[str, Any], allowed: Iterable[str], where: str
         if key not in allowed:
             listed = ", ".join(allowed) or "none"
             raise ConfigError(f"{where}: unknown option {key!r}; it takes {listed}{nearest(key, allowed)}")
+
+
+# annotations of options that a config can set: what a value must be, and what a message calls it
+_TYPES: Mapping[str, tuple[Any, str]] = {
+    "bool": (bool, "true or false"),
+    "int": (Integral, "a whole number"),
+    "float": (Real, "a number"),
+    "str": (str, "text"),
+    "None": (type(None), "nothing"),
+}
+
+
+def _check_type(value: Any, annotation: str, where: str) -> None:
+    """Raise ConfigError for a value that is none of the annotation's types; other annotations are the part's own."""
+    names = annotation.split(" | ")
+    if all(name in _TYPES for name in names) and not any(_is(value, name) for name in names):
+        expected = " or ".join(_TYPES[name][1] for name in names if name != "None")
+        raise ConfigError(f"{where} must be {expected}, found {kind_of(value)}")
+
+
+def _is(value: Any, name: str) -> bool:
+    """Whether it is of that type; true and false are no numbers."""
+    return isinstance(value, _TYPES[name][0]) and (name == "bool" or not isinstance(value, bool))
 
 
 def _arguments(entry: Entry, name: str) -> list[str]:

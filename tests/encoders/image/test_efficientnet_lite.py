@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -151,3 +152,28 @@ def test_the_maps_of_before_keep_their_fingerprint_and_others_have_one_of_their_
     assert len({each.fingerprint for each in (tower, *others)}) == 3
     with pytest.raises(ConfigError, match="levels must be from 1 to 4, found 5"):
         lite.EfficientNetLite0Maps(levels=5)
+
+
+def test_another_size_is_the_same_network_on_more_places() -> None:
+    stem = lite.EfficientNetLite0Stem(size=256)
+    assert (stem.preprocess.size, stem.dim) == (256, 112 * 16 * 16)
+    assert stem.fingerprint != lite.EfficientNetLite0Stem().fingerprint
+    pixels = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    variant = lite.stem_of_width(stem.dim)
+    assert variant is not None
+    net = lite.imagenet()
+    with torch.no_grad():
+        found = lite.Tail(net, variant)(stem.torch_module()(pixels))
+        assert found == pytest.approx(net(pixels)[0], abs=1e-3)
+    for size in (-1, 63, 1025):
+        with pytest.raises(ConfigError, match=f"size must be from 64 to 1024 pixels, found {size}"):
+            lite.EfficientNetLite0Tower(size=size)
+
+
+@pytest.mark.parametrize(
+    ("variant", "size"), [(lite.LITE0, 224), (lite.LITE2, 260), (lite.LITE0, 320), (lite.LITE2, 304)]
+)
+def test_the_width_of_a_map_says_which_stem_it_is_of(variant: lite.Variant, size: int) -> None:
+    wanted = replace(variant, size=size)
+    assert lite.stem_of_width(math.prod(wanted.stem_map)) == wanted
+    assert lite.stem_of_width(math.prod(wanted.stem_map) + 1) is None

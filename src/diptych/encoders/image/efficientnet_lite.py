@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ STAGES = (4, 5, 6)  # timm's block numbers that are read besides the last convol
 LEVELS = 4  # strides of 4, 8, 16 and 32 pixels that maps are given of
 _BEFORE_STRIDES = (1, 2, 4)  # timm's block numbers that end the strides of 4, 8 and 16 pixels
 _LAST = 1280  # channels of the last convolution
+_STRIDE = 16  # pixels to a position of the stem's map
+_SIZES = range(64, 1025)  # pixels
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Variant:
     @property
     def stem_map(self) -> tuple[int, int, int]:
         """Channels, rows and columns after stage 5, which sees a sixteenth of the size."""
-        side = -(-self.size // 16)
+        side = -(-self.size // _STRIDE)
         return self.channels[0], side, side
 
     @property
@@ -102,8 +104,15 @@ DIM = LITE0.dim
 
 
 def stem_of_width(features: int) -> Variant | None:
-    """The size of the family whose flattened stem map has so many numbers, if there is one with a stem."""
-    return next((variant for variant in (LITE0, LITE2) if math.prod(variant.stem_map) == features), None)
+    """The size of the family whose flattened stem map has so many numbers, if there is one with a stem.
+
+    No two sizes share a width: 112 and 120 channels are not in the proportion of two squares.
+    """
+    for variant in (LITE0, LITE2):
+        side = math.isqrt(features // variant.channels[0])
+        if side and variant.channels[0] * side**2 == features:
+            return variant if variant.stem_map[1] == side else replace(variant, size=side * _STRIDE)
+    return None
 
 
 def _pooled(maps: Iterable[Tensor]) -> Float[Tensor, "b f"]:
@@ -225,13 +234,26 @@ class Tail(nn.Module):
 
 
 class EfficientNetLiteTower:
-    """The network as a frozen tower. Exported once to ONNX in the cache folder, then run from there."""
+    """The network as a frozen tower. Exported once to ONNX in the cache folder, then run from there.
+
+    Args:
+        size: pixels to a side of the square that an image becomes; that of the ImageNet weights when left out. An
+            image that is larger here than the crops in training often helps (Touvron et al. 2019, arXiv 1906.06423).
+        threads: of ONNX Runtime.
+        folder: where the graph is kept.
+
+    Raises ConfigError for a size that is not 64 to 1,024 pixels.
+    """
 
     variant: Variant = LITE0
     _version = "multistage-1"  # of the graph; a new one makes a new fingerprint
     _suffix = ""
 
-    def __init__(self, *, threads: int | None = None, folder: Path | None = None) -> None:
+    def __init__(self, size: int = 0, *, threads: int | None = None, folder: Path | None = None) -> None:
+        if size:
+            if size not in _SIZES:
+                raise ConfigError(f"size must be from {_SIZES[0]} to {_SIZES[-1]} pixels, found {size}")
+            self.variant = replace(self.variant, size=size)
         self.preprocess = self.variant.preprocess
         self._threads = threads
         self._folder = folder or cache_folder() / "towers"
@@ -346,17 +368,23 @@ class EfficientNetLite0Maps(FlatMapsTower):
             and of the last convolution (stride 32), 3 that of stage 3 (stride 8) too. The finest says how many regions
             an image has: 196 with 2 levels, 784 with 3, 3136 with 4.
         stage6: a further map, of stage 6, on the grid of the last convolution: it adds no region.
-        threads, folder: as of `EfficientNetLiteTower`.
+        size, threads, folder: as of `EfficientNetLiteTower`.
 
-    Raises ConfigError for levels that are not 1 to 4.
+    Raises ConfigError for levels that are not 1 to 4, or a size that is not 64 to 1,024 pixels.
     """
 
     def __init__(
-        self, levels: int = 2, stage6: bool = False, *, threads: int | None = None, folder: Path | None = None
+        self,
+        levels: int = 2,
+        stage6: bool = False,
+        size: int = 0,
+        *,
+        threads: int | None = None,
+        folder: Path | None = None,
     ) -> None:
         if not 1 <= levels <= LEVELS:
             raise ConfigError(f"levels must be from 1 to {LEVELS}, found {levels}")
-        super().__init__(threads=threads, folder=folder)
+        super().__init__(size, threads=threads, folder=folder)
         self._levels, self._stage6 = levels, stage6
         more = f"-levels-{levels}" * (levels != 2) + "-stage-6" * stage6
         self._version, self._suffix = f"maps-1{more}", f"-maps{more}"

@@ -6,6 +6,7 @@ Heads, a text side or a cross-encoder are then trained over its cached features.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -92,9 +93,9 @@ def _read(model: Path) -> tuple[Variant, dict[str, torch.Tensor]]:
     """What a model began with, and the weights of its late stages."""
     try:
         side = json.loads((model / "config.json").read_text(encoding="utf-8"))["image"]
-        network, features = side["network"]["name"], side["features"]
+        network, features, size = side["network"]["name"], side["features"], side["preprocess"]["size"]
     except (OSError, ValueError, KeyError, TypeError):
-        network, features = "", 0
+        network, features, size = "", 0, 0
     variant = stem_of_width(features) if network == "efficientnet_tail" else None
     if variant is None:
         raise ConfigError(
@@ -102,7 +103,9 @@ def _read(model: Path) -> tuple[Variant, dict[str, torch.Tensor]]:
             "efficientnet-lite0-stem or -lite2-stem); configs/tuned.toml trains one"
         )
     found = read_weights(model, _GRAPH)
-    return variant, {key.removeprefix(_TAIL): value for key, value in found.items() if key.startswith(_TAIL)}
+    return replace(variant, size=size), {
+        key.removeprefix(_TAIL): value for key, value in found.items() if key.startswith(_TAIL)
+    }
 
 
 def _replaced(net: MultiStage, tail: dict[str, torch.Tensor]) -> MultiStage:
