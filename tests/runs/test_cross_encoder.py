@@ -236,11 +236,13 @@ def test_wrong_partners_are_mined_and_the_matching_score_becomes_a_part_of_the_l
 ):
     monkeypatch.setattr(cross_encoder, "_MATCHING", (2.0,))
     dual_encoder = tiny_model(tmp_path / "dual")
-    partners = ("objective.matching=0.5", "objective.contrastive=0.5", "objective.group=4", "objective.mined=8")
+    both = ("objective.contrastive=0.5", "objective.contrastive_texts=0.2")
+    partners = ("objective.matching=0.5", *both, "objective.group=4", "objective.mined=8")
     assert trained_by_command(shapes, tmp_path, *partners, f"model={dual_encoder}") == 0
     assert "% of the partners in a group are among the 8 that" in capsys.readouterr().err
     card = (tmp_path / "run/model/README.md").read_text()
-    assert f"matching 0.5, contrastive 0.5 in groups of 4, of 8 that `{dual_encoder}` finds near" in card
+    assert "matching 0.5, contrastive 0.5, contrastive texts 0.2 in groups of 4" in card
+    assert f"of 8 that `{dual_encoder}` finds near" in card
     assert "the matching score is added to the likelihood 2.0 times" in card
     graphs, model = (
         load_trained_cross_encoder(tmp_path / "run/model", graphs=on, precision="float32") for on in (True, False)

@@ -373,7 +373,7 @@ def _card(config: CrossEncoderConfig, record: Mapping[str, Any], scoring: Scorin
     held_out = record["data"]["val"]
     each = ", or at most so many of each source" if record["data"].get("sources") else ""
     objective = config.objective
-    beside = [f"{name} {getattr(objective, name)}" for name in ("matching", "contrastive") if getattr(objective, name)]
+    beside = [f"{name.replace('_', ' ')} {weight}" for name, weight in objective.beside.items()]
     hard = f", of {objective.mined} that `{config.model}` finds near" if objective.mined else ""
     partners = (
         [f"{', '.join(beside) or 'wrong partners'} in groups of {objective.group}{hard}"]

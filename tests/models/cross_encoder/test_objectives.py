@@ -139,7 +139,9 @@ def test_the_text_of_an_empty_image_is_a_wrong_partner_of_it():
 def test_partners_are_those_of_the_group_and_an_empty_image_is_not_chosen(network, words, regions):
     texts = ["a blue square", "a red circle on white", "circle, yellow", "two dogs play"]
     inputs, targets = sequences(words, texts)
-    settings = ObjectiveSettings(group=2, matching=0.5, contrastive=2.0, temperature=3.0, hardest=False)
+    settings = ObjectiveSettings(
+        group=2, matching=0.5, contrastive=2.0, contrastive_texts=0.7, temperature=3.0, hardest=False
+    )
     empty = torch.tensor([False, False, True, False])
     keys_values = network.keys_values(regions)
     found = partners_loss(network, keys_values, empty, inputs, targets, settings)
@@ -149,7 +151,13 @@ def test_partners_are_those_of_the_group_and_an_empty_image_is_not_chosen(networ
         every = [one[at].flatten(0, 1).expand(2, -1, -1) for one in (inputs, targets)]
         h = network.log_likelihood(*every, here).reshape(2, 2, 2).sum(-1)
         wanted += 0.5 * float(itm_loss(matching_matrix(network, regions[at], inputs[at]), False, empty[at]))
-        wanted += 2.0 * float(contrastive_loss(h, 3.0)) if at.start == 0 else 0.0  # of the other one image is left
+        if at.start == 0:  # of the other one image is left
+            nothing = network.keys_values(network.empty())
+            prior = [
+                float(network.log_likelihood(inputs[n : n + 1], targets[n : n + 1], nothing).sum()) for n in (0, 1)
+            ]
+            right = [float(torch.log_softmax((h[n] - torch.tensor(prior)) / 3.0, 0)[n]) for n in (0, 1)]
+            wanted += 2.0 * float(contrastive_loss(h, 3.0)) - 0.7 * sum(right) / 2
     assert float(found) == pytest.approx(wanted / 2, rel=1e-4)
     whole = captioning_loss(network, regions, empty, inputs, targets, settings)
     words_alone = captioning_loss(network, regions, empty, inputs, targets, ObjectiveSettings())
@@ -191,6 +199,7 @@ def test_both_scores_come_from_the_same_states_and_teach(words, regions, decoder
         ({"name": "itm", "matching": 0.5}, "stand beside captioning, and the objective is 'itm'"),
         ({"mined": 30}, "captioning alone has no wrong partners"),
         ({"contrastive": 1.0, "mined": 3}, "mined must be at least the 7 partners of a group, found 3"),
+        ({"name": "vse", "contrastive_texts": 0.5}, "stand beside captioning, and the objective is 'vse'"),
         ({"contrastive": -1.0}, "objective.contrastive must be at least 0"),
         ({"contrastive": 1.0, "temperature": 0.0}, "objective.temperature must be above 0"),
     ],

@@ -44,7 +44,8 @@ def joined_tower(towers: Sequence[Any]) -> JoinedTextTower | FeaturesAndTokens:
 def built(towers: Sequence[Any]) -> list[TextTower]:
     """The towers that are named. Raises ConfigError for fewer than two."""
     if isinstance(towers, str) or len(towers) < 2:
-        raise ConfigError(f"joined towers are a list of at least two names, found {towers!r}; for one, name it alone")
+        found = repr(towers) if isinstance(towers, str) else f"{len(towers)}"
+        raise ConfigError(f"joined towers are a list of at least two names, found {found}; for one, name it alone")
     made: list[TextTower] = []
     for tower in towers:
         if isinstance(tower, TextTower):

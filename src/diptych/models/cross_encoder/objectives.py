@@ -41,10 +41,10 @@ def partners_loss(
     targets: Int[Tensor, "b 2 t"],
     settings: ObjectiveSettings,
 ) -> Float[Tensor, ""]:
-    """ITM and the choice of the right image by h, over the pairs of each group; a mean over the groups.
+    """ITM and the choices of the right image and the right text by h, over the pairs of each group; a mean over groups.
 
     Pairs beyond the last whole group wait, as in `matching_loss`. An empty image matches no text, so that the matching
-    score has a prior as h has one; the choice leaves it and its text out.
+    score has a prior as h has one; the choices leave it and its text out.
     """
     size = min(settings.group, len(inputs))
     whole = len(inputs) - len(inputs) % size
@@ -53,15 +53,31 @@ def partners_loss(
     )
     found = network.pair_scores(every, wanted, [(keys[:whole], values[:whole]) for keys, values in keys_values])
     likelihood, matched = (each.reshape(-1, size, size, 2).sum(-1) for each in found)  # group, image, text
+    if settings.contrastive_texts:
+        priors = text_priors(network, inputs[:whole], targets[:whole]).reshape(-1, size)
     losses = [likelihood.new_zeros(())]
     for group, is_empty in enumerate(empty[:whole].reshape(-1, size)):
         if settings.matching:
             losses.append(settings.matching * itm_loss(matched[group], settings.hardest, is_empty))
         shown = ~is_empty
-        if settings.contrastive and int(shown.sum()) > 1:
-            among = likelihood[group][shown][:, shown]
+        among = likelihood[group][shown][:, shown]
+        if settings.contrastive and len(among) > 1:
             losses.append(settings.contrastive * contrastive_loss(among, settings.temperature))
+        if settings.contrastive_texts and len(among) > 1:
+            of_texts = (among - priors[group][shown]).T
+            losses.append(settings.contrastive_texts * contrastive_loss(of_texts, settings.temperature))
     return torch.stack(losses).sum() / len(likelihood)
+
+
+@torch.no_grad()
+def text_priors(
+    network: CrossNetwork, inputs: Int[Tensor, "b 2 t"], targets: Int[Tensor, "b 2 t"]
+) -> Float[Tensor, " b"]:
+    """log p(text) of each text, both directions added: the h of the empty image, which learns by captioning alone."""
+    found, _ = network.pair_scores(
+        inputs.flatten(0, 1)[None], targets.flatten(0, 1)[None], network.keys_values(network.empty())
+    )
+    return found.reshape(-1, 2).sum(1)
 
 
 def contrastive_loss(scores: Float[Tensor, "b b"], temperature: float) -> Float[Tensor, ""]:

@@ -73,6 +73,9 @@ def token_grid(finest: tuple[int, int, int], tokens: int) -> tuple[int, int]:
     return min(close)[1:]
 
 
+BESIDE = ("matching", "contrastive", "contrastive_texts")
+
+
 @dataclass(frozen=True)
 class ObjectiveSettings:
     """What the network learns from: the paper's captioning likelihood, or one of its two alternatives.
@@ -83,6 +86,7 @@ class ObjectiveSettings:
 
     Beside captioning, `matching` adds itm, and `contrastive` the cross-entropy of choosing the right image of a text by
     its likelihood h: -log(exp(h(x, y) / temperature) / sum over images x' of the group of exp(h(x', y) / temperature)).
+    `contrastive_texts` adds the same over the texts y' of the group, by h(x, y') - log p(y'): what orders texts.
     """
 
     name: str = "captioning"
@@ -92,7 +96,8 @@ class ObjectiveSettings:
     hardest: bool = True  # itm, vse: the hardest wrong partner alone; false: all of the group, quicker at first
     matching: float = 0.0  # captioning: weight of itm beside it; its score then becomes a part of h
     contrastive: float = 0.0  # captioning: weight of choosing the right image by h
-    temperature: float = 1.0  # contrastive: nats
+    contrastive_texts: float = 0.0  # captioning: weight of choosing the right text by h less the text's prior
+    temperature: float = 1.0  # contrastive, contrastive_texts: nats
     # a group is of records that the dual encoder `model` finds near each other: of each so many; 0: of any records
     mined: int = 0
 
@@ -101,16 +106,14 @@ class ObjectiveSettings:
             raise unknown("objective", self.name, OBJECTIVES)
         share("objective.label_smoothing", self.label_smoothing)
         at_least("objective.group", self.group, 2)
-        for name in ("margin", "matching", "contrastive", "mined"):
+        for name in ("margin", *BESIDE, "mined"):
             at_least(f"objective.{name}", getattr(self, name), 0)
         positive("objective.temperature", self.temperature)
-        if self.name != "captioning" and (self.matching or self.contrastive):
-            raise ConfigError(
-                f"objective.matching and objective.contrastive stand beside captioning, and the objective is "
-                f"{self.name!r}; leave them out"
-            )
+        if self.name != "captioning" and self.beside:
+            named = " and ".join(f"objective.{name}" for name in BESIDE)
+            raise ConfigError(f"{named} stand beside captioning, and the objective is {self.name!r}; leave them out")
         if self.mined and not self.has_partners:
-            raise ConfigError("captioning alone has no wrong partners to mine; set objective.matching or contrastive")
+            raise ConfigError(f"captioning alone has no wrong partners to mine; set objective.{' or '.join(BESIDE)}")
         if 0 < self.mined < self.group - 1:
             raise ConfigError(
                 f"objective.mined must be at least the {self.group - 1} partners of a group, found {self.mined}"
@@ -119,11 +122,16 @@ class ObjectiveSettings:
     @property
     def has_partners(self) -> bool:
         """Whether texts are compared with wrong images."""
-        return self.name != "captioning" or self.matching > 0 or self.contrastive > 0
+        return self.name != "captioning" or bool(self.beside)
+
+    @property
+    def beside(self) -> dict[str, float]:
+        """The weights of what stands beside captioning, by their names."""
+        return {name: getattr(self, name) for name in BESIDE if getattr(self, name)}
 
     def stated(self) -> dict[str, Any]:
         """The fields without those that came later and have their default, so that models keep their fingerprints."""
-        return stated_without(self, "matching", "contrastive", "temperature", "mined")
+        return stated_without(self, *BESIDE, "temperature", "mined")
 
 
 @dataclass(frozen=True)
