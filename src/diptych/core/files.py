@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
+
+from .errors import ConfigError
 
 
 def cache_folder() -> Path:
@@ -57,6 +58,19 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def lock(file: int | IO[Any], *, shared: bool = False, wait: bool = True) -> None:
+    """Lock an open file, alone or with others that share it, until it is closed or the process ends.
+
+    Raises BlockingIOError where another has it and `wait` is false, OSError on a file system without locks, and
+    ConfigError on Windows, which has none of this kind.
+    """
+    try:
+        import fcntl  # not at the top: all that locks nothing works without it
+    except ImportError as error:
+        raise ConfigError("Windows has no file locks of the kind that this needs; run Diptych in WSL") from error
+    fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+
+
 @contextlib.contextmanager
 def locked(path: Path, when_waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold the lock of that file; another process waits, after a call of its `when_waiting`.
@@ -66,10 +80,10 @@ def locked(path: Path, when_waiting: Callable[[], None] = lambda: None) -> Itera
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(stream, wait=False)
         except BlockingIOError:
             when_waiting()
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            lock(stream)
         yield
 
 

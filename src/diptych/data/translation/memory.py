@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from diptych.core import fingerprint
 from diptych.core.batched import batched
 from diptych.core.errors import DataError
+from diptych.core.files import lock
 from diptych.core.protocols import SILENT, Progress
 
 from .engine import Translator
@@ -55,7 +55,7 @@ class TranslationMemory:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a+b") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            lock(stream)
             self._read()  # another process may have written meanwhile
             fresh = {_key(text): done for text, done in translations.items() if _key(text) not in self._known}
             stream.truncate(self._whole)

@@ -8,11 +8,12 @@ The system releases the lock when the reader ends, also when it is killed; then 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from diptych.core import files
 
 from . import lock
 
@@ -28,7 +29,7 @@ class Lease:
         (folder / _FOLDER).mkdir(exist_ok=True)
         self._path = folder / _FOLDER / f"{version}-{os.getpid()}-{next(_numbers)}"
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        files.lock(self._descriptor)
 
     def __del__(self) -> None:
         if hasattr(self, "_descriptor"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import socket
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from diptych.core.errors import LibraryError
+from diptych.core.files import lock
 from diptych.library.bucket import bucket_of, shown
 
 FILE = "writer.lock"
@@ -32,7 +32,7 @@ def exclusive(path: Path) -> Iterator[None]:
     """Hold a lock on a file, waiting until no other process has it. Raises OSError when the file cannot be opened."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock(descriptor)
         yield
     finally:
         os.close(descriptor)
@@ -41,7 +41,7 @@ def exclusive(path: Path) -> Iterator[None]:
 def _locked(descriptor: int, deadline: float) -> None:
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(descriptor, wait=False)
         except OSError:
             if time.monotonic() >= deadline:
                 raise
@@ -57,7 +57,7 @@ def is_held(folder: Path, file: str = FILE) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        lock(descriptor, shared=True, wait=False)
     except BlockingIOError:
         return True
     except OSError:  # a file system without locks
