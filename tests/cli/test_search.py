@@ -17,6 +17,8 @@ from PIL import Image
 from diptych.cli.app import run
 from diptych.core.errors import DataError
 from diptych.core.file_names import unescape
+from diptych.evaluation.calibrations import Calibrations
+from diptych.evaluation.pair_calibration import Cut, PairCalibration
 from diptych.library import Library
 from diptych.models import load
 from diptych.synthesis import load as load_generator
@@ -375,6 +377,31 @@ def test_a_model_that_compares_by_l2_judges_by_its_distance(collection, tmp_path
     for hit in json.loads(capsys.readouterr().out)["hits"]:
         distance = np.sqrt(2 - 2 * hit["score"])
         assert hit["meta"]["probability"] == pytest.approx(1 / (1 + np.exp(10 * distance - 8)), abs=2e-5)
+
+
+def test_only_relevant_hits(search, collection, tmp_path):
+    scores = [hit["score"] for hit in hits(search("a dog", "--json")[1])]
+    line = (scores[1] + scores[2]) / 2
+    kept = Calibrations(load(collection / "tiny").fingerprint, "tiny", ("cosine",), "colours", {
+        "image-text": PairCalibration((10.0,), -10.0 * line, cut=Cut(0.5, 0.97, 0.1))
+    })  # fmt: skip
+    kept.write(tmp_path / "mine.json")
+    code, out, err = search("a dog", "--only-relevant", "--calibration", tmp_path / "mine.json", "--json")
+    assert code == 0
+    assert [hit["score"] for hit in hits(out)] == scores[:2]
+    assert hits(out)[0]["meta"]["belongs"] == pytest.approx(1 / (1 + np.exp(-10 * (scores[0] - line))), abs=1e-4)
+    (note,) = json.loads(out)["notes"]
+    assert (note["kind"], note["count"]) == ("hidden", 3)
+    assert err.startswith("note: hidden of the 5 nearest: 3, ")
+    for arguments, words in (
+        (["a dog", "--only-relevant"], "fit it with diptych relate --calibrate SOURCE --calibration FILE.json --model"),
+        (["a dog", "--calibration", tmp_path / "mine.json"], "add --only-relevant"),
+        (["--like", hits(out)[0]["id"], "--only-relevant"], "leave it out with --like"),
+        (["a dog", "--only-relevant", "--rerank", "5", "--reranker", collection / "tiny"], ""),
+    ):
+        code, _, err = search(*arguments)
+        assert code in (2, 4)
+        assert words in err
 
 
 def test_other_models_claim_no_probability(search):

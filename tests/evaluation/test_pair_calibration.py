@@ -12,7 +12,7 @@ import pytest
 
 from diptych.core.errors import ConfigError, DataError
 from diptych.evaluation.calibration import Calibration
-from diptych.evaluation.pair_calibration import PairCalibration, fit_pairs, measured
+from diptych.evaluation.pair_calibration import Cut, PairCalibration, fit_pairs, measured
 
 
 def normal(count: int, mean: float, columns: int = 1, seed: int = 0) -> Any:
@@ -54,6 +54,24 @@ def test_the_true_evidence_of_two_normal_distributions_is_found() -> None:
     assert made.quality.found == pytest.approx(0.841, abs=0.02)  # the normal distribution at 1
     assert made.quality.wrongly == pytest.approx(0.159, abs=0.02)
     assert made.quality.auc == pytest.approx(0.921, abs=0.01)  # at 2 / sqrt(2)
+
+
+def test_the_cut_is_the_probability_that_97_of_100_related_pairs_reach() -> None:
+    made = fit_pairs(normal(4000, 1.0), normal(4000, -1.0, seed=1), halves(4000, 4000), prior=0.2)
+    assert made.cut is not None
+    score = 1.0 - 1.881  # 3 % of a normal distribution lie below its mean by so many deviations
+    related = 0.2 * math.exp(2 * score)
+    assert made.cut.probability == pytest.approx(related / (related + 0.8), abs=0.01)
+    assert made.cut.found == pytest.approx(0.97, abs=0.001)
+    assert made.cut.wrongly == pytest.approx(0.452, abs=0.02)  # beyond 0.119 deviations above the mean of the others
+    assert PairCalibration.from_json(made.to_json()) == made
+    assert "97 % of related and 10 % of unrelated pairs" in Cut(0.3, 0.97, 0.1).to_text()
+
+
+def test_a_calibration_of_before_has_no_cut() -> None:
+    kept = PairCalibration((2.0,), -1.0).to_json()
+    del kept["cut"]
+    assert PairCalibration.from_json(kept).cut is None
 
 
 def test_unequal_numbers_of_related_and_unrelated_pairs_do_not_move_the_evidence() -> None:

@@ -53,6 +53,8 @@ def search(
     null: bool = False,
     preview: Annotated[list[str] | None, Parameter(consume_multiple=True, metavar="[FILE.png]")] = None,
     cut: bool = False,
+    only_relevant: Annotated[bool, Parameter(negative=())] = False,
+    calibration: Path | None = None,
     rerank: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
     reranker: Annotated[RerankerAddress | None, Parameter(help=_RERANKER)] = None,
     budget_ms: float | None = None,
@@ -75,6 +77,7 @@ def search(
         diptych search sunset --library all.library --where "width > height AND suffix = '.jpg'" --paths
         diptych search sunset --library all.library --near 35.34,25.13 --km 20
         diptych search sunset --library all.library --sort taken -k 50
+        diptych search "a unicorn" --library all.library --only-relevant
         diptych search sunset --library all.library --null | xargs -0 ls -l
         diptych search --library all.library -- "-5 degrees"
 
@@ -93,6 +96,10 @@ def search(
         null: Print only the paths, each as it is on disk and with a NUL byte behind it, for xargs -0.
         preview: Thumbnails of what was found: as a contact sheet in a PNG file, or in the terminal.
         cut: Use the first 1,000 characters of a longer query instead of refusing it.
+        only_relevant: Hide hits that hardly belong to the words, or to the image: those less probable than 97 of 100
+            pairs that belong together. Nothing is shown where nothing of the kind is there.
+        calibration: What --only-relevant judges by where the model comes with no calibration: the JSON file of diptych
+            relate --calibrate.
         rerank: Re-rank this many of the nearest images; 0 for none. Images without tokens get theirs now, which are
             kept (`diptych rerank prepare` makes those of all beforehand).
         budget_ms: Re-rank as many images as this many milliseconds allow.
@@ -106,6 +113,12 @@ def search(
     is_reranked = bool(rerank) or reranker is not None or budget_ms is not None
     if is_reranked and not text:
         raise ConfigError("only a search for words can be re-ranked; leave out --rerank, --reranker and --budget-ms")
+    if only_relevant and (like is not None or by_generated is not None):
+        raise ConfigError(
+            "--only-relevant judges hits of words or of --image; leave it out with --like or --by-generated"
+        )
+    if calibration is not None and not only_relevant:
+        raise ConfigError("--calibration is what --only-relevant judges by; add --only-relevant")
     collection = Library.open(library, model, device=common.device)
     collection.reader.check_sort(sort)
     if like is None:
@@ -130,14 +143,27 @@ def search(
         asked = image if image is not None else text
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", queries.QueryWarning)
-            hits = collection.search(asked, k, among, rerank=rerank, budget_ms=budget_ms)
+            hits = collection.search(
+                asked,
+                k,
+                among,
+                rerank=rerank,
+                budget_ms=budget_ms,
+                only_relevant=only_relevant,
+                calibration=calibration,
+            )
         kinds = {
             queries.QueryWarning: "plain_words",
             queries.CutWarning: CUT,
             queries.UnknownWarning: "unknown_words",
             queries.UnseenWarning: "not_looked_at",
+            queries.HiddenWarning: "hidden",
         }
-        notes = [Note(kinds[one.category], 1, str(one.message)) for one in told if one.category in kinds]
+        notes = [
+            Note(kinds[one.category], getattr(one.message, "count", 1), str(one.message))
+            for one in told
+            if one.category in kinds
+        ]
     undated: list[str] = []
     hits = collection.in_order(hits, sort, undated)
     notes += [Note("undated", 1, one) for one in undated]

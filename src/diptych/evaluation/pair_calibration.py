@@ -23,6 +23,7 @@ from .reliability import calibration_error, fit_logistic
 PROBABILITY = "probability"  # the criterion of a line that is drawn by the probability itself
 FEWEST = 20  # pairs of either kind
 AT_RANDOM, LABELLED = "drawn at random", "labelled so"  # where unrelated pairs come from
+STAY = 0.97  # share of related pairs that a search for relevant hits alone is to keep
 _MOST_EVIDENCE = 50.0
 
 Scores = Float[np.ndarray, "n f"]
@@ -51,12 +52,33 @@ class PairQuality:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """From which probability on a search for relevant hits alone shows a hit.
+
+    `found` and `wrongly` are the shares of related and of unrelated pairs that reach it, of pairs that were not fitted
+    on.
+    """
+
+    probability: float
+    found: float
+    wrongly: float
+
+    def to_text(self) -> str:
+        """A sentence."""
+        return (
+            f"a search for relevant hits alone shows those of probability {self.probability:.2g} and more: "
+            f"{100 * self.found:.0f} % of related and {100 * self.wrongly:.0f} % of unrelated pairs"
+        )
+
+
+@dataclass(frozen=True)
 class PairCalibration:
     """Evidence = weights . scores + bias; a pair is related from the probability `least` on, at the share `prior`.
 
     `criterion` says what `least` was chosen by: "probability" is `least` itself; "precision", "recall" and
     "equal-error" (see `calibration.choose`) hold at this prior alone. `right` and `wrong` count the pairs fitted on;
-    `unrelated` says where the latter came from.
+    `unrelated` says where the latter came from. `cut` is lower than `least`, so that a search loses hardly a right hit;
+    None where an earlier version fitted it, or nothing could be measured.
     """
 
     weights: tuple[float, ...]
@@ -68,6 +90,7 @@ class PairCalibration:
     wrong: int = 0
     quality: PairQuality | None = None
     unrelated: str = AT_RANDOM
+    cut: Cut | None = None
 
     def __post_init__(self) -> None:
         if not (self.weights and all(map(math.isfinite, (*self.weights, self.bias)))):
@@ -118,7 +141,7 @@ class PairCalibration:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> PairCalibration:
         """What `to_json` wrote. Raises KeyError, TypeError, ValueError or ConfigError for anything else."""
-        quality = value["quality"]
+        quality, cut = value["quality"], value.get("cut")
         return cls(
             tuple(float(one) for one in value["weights"]),
             float(value["bias"]),
@@ -129,6 +152,7 @@ class PairCalibration:
             int(value["wrong"]),
             None if quality is None else PairQuality(**{key: float(one) for key, one in quality.items()}),
             str(value.get("unrelated", AT_RANDOM)),
+            None if cut is None else Cut(**{key: float(one) for key, one in cut.items()}),
         )
 
 
@@ -168,7 +192,7 @@ def fit_pairs(
         fitted = _fitted(right[halves[0] == side], wrong[halves[1] == side])
         for found, scores, half in zip(evidence, (right, wrong), halves, strict=True):
             found[half != side] = fitted.evidence(scores[half != side])
-    return replace(made, quality=_quality(evidence[0], evidence[1], least))
+    return replace(made, quality=_quality(evidence[0], evidence[1], least), cut=_cut(evidence[0], evidence[1], prior))
 
 
 def _fewer(half: Bool[np.ndarray, " n"]) -> int:
@@ -206,6 +230,13 @@ def _quality(right: Float64[np.ndarray, " n"], wrong: Float64[np.ndarray, " m"],
         round(float((wrong >= line).mean()), 4),
         round(_auc(right, wrong), 4),
     )
+
+
+def _cut(right: Float64[np.ndarray, " n"], wrong: Float64[np.ndarray, " m"], prior: float) -> Cut:
+    """Of evidence: the probability that all but the weakest related pairs reach."""
+    line = float(np.quantile(right, 1 - STAY, method="lower"))
+    probability = 1 / (1 + math.exp(-(line + math.log(prior / (1 - prior)))))
+    return Cut(probability, round(float((right >= line).mean()), 4), round(float((wrong >= line).mean()), 4))
 
 
 def _auc(right: Float64[np.ndarray, " n"], wrong: Float64[np.ndarray, " m"]) -> float:

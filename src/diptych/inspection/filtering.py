@@ -20,6 +20,7 @@ from diptych.data.pair_list import IMAGE_TEXT
 from diptych.data.splits import held_out
 from diptych.data.write import write_pairs
 from diptych.evaluation.calibration import Calibration, Criterion, Curve, calibrate, choose, curve, wrong_share
+from diptych.evaluation.calibrations import Calibrations
 from diptych.evaluation.embeddings import Embeddings
 from diptych.evaluation.pair_calibration import PROBABILITY, PairCalibration
 from diptych.evaluation.pair_scores import NEIGHBOURS, Gallery, pair_scores, with_shuffled_texts
@@ -27,7 +28,6 @@ from diptych.models import DualEncoder, as_model, require_cosine
 from diptych.models.embed import EmbeddedPairs, embed_pairs
 
 from .curves import draw_filter
-from .relating.judges import Calibrations
 
 Score = Literal["csls", "cosine"]
 PAIRS, KEPT, REPORT, PLOT = "pairs.jsonl", "kept.jsonl", "filter.json", "filter.png"

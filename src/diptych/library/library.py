@@ -166,6 +166,7 @@ class Library:
     vector_of = _method_of("reader", Reader.vector_of)
     attach = _method_of("searcher", Searcher.attach)
     reordered = _method_of("searcher", Searcher.reordered)
+    judge = _method_of("searcher", Searcher.judge)
     get = _method_of("reader", Reader.get)
     items = _method_of("reader", Reader.items)
     facts = _method_of("reader", Reader.facts)

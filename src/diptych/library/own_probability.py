@@ -31,8 +31,14 @@ def own_probabilities(model: Any, hits: Sequence[Hit], asked: Asked) -> list[flo
     return [round(one, 6) if _is_pair(hit, asked) else None for hit, one in zip(hits, found, strict=True)]
 
 
+def is_of_video(hit: Hit) -> bool:
+    """Whether a hit is a video or a moment of one: its vector stands for several images."""
+    if text_of(hit.meta) is not None:
+        return False
+    path = hit.path or ""
+    return "video" in hit.meta or video_of(path) is not None or PurePath(path).suffix.lower() in VIDEO_SUFFIXES
+
+
 def _is_pair(hit: Hit, asked: Asked) -> bool:
     is_text = text_of(hit.meta) is not None
-    path = hit.path or ""
-    of_video = "video" in hit.meta or video_of(path) is not None or PurePath(path).suffix.lower() in VIDEO_SUFFIXES
-    return is_text == (asked == "image") and not (of_video and not is_text)
+    return is_text == (asked == "image") and not is_of_video(hit)

@@ -146,6 +146,14 @@ class CutWarning(QueryWarning):
     """Words of a query that are longer than the library's model reads."""
 
 
+class HiddenWarning(QueryWarning):
+    """Hits that were hidden, so many, because they hardly belong to the query."""
+
+    def __init__(self, said: str, count: int) -> None:
+        super().__init__(said)
+        self.count = count
+
+
 class UnknownWarning(QueryWarning):
     """Words of a query that a re-ranker does not know, or reads no more of."""
 

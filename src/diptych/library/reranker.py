@@ -16,7 +16,10 @@ from diptych.core.checks import of_type, whole
 from diptych.core.errors import ConfigError
 from diptych.core.protocols import CrossEncoder
 from diptych.core.shapes import Float, Float32, Float64, Int64
+from diptych.core.similarity import of_cosines
 from diptych.core.types import Hit
+from diptych.evaluation.calibrations import GAIN, Calibrations
+from diptych.evaluation.pair_calibration import PairCalibration
 
 from . import query as queries
 from .relevance import Prior, Relevance
@@ -49,6 +52,7 @@ class Reranker:
         k: candidates to re-rank when nothing else is asked for.
         relevance: turns the cross-encoder's scores into probabilities; None leaves them out.
         prior: the cross-encoder's likelihood of texts without an image, which `relevance` needs.
+        single: turns both models' scores of one image and one text into a probability; None where nothing was fitted.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Reranker:
         *,
         relevance: Relevance | None = None,
         prior: Prior | None = None,
+        single: Calibrations | None = None,
     ) -> None:
         if beta < 0 or k < 1:
             raise ConfigError(f"beta must be at least 0 and k at least 1, found {beta} and {k}")
@@ -67,6 +72,7 @@ class Reranker:
         self.cross_encoder = cross_encoder
         self.beta = beta
         self.k = k
+        self.single = single
         self._relevance = relevance
         self._prior = prior
 
@@ -86,6 +92,19 @@ class Reranker:
         Raises ConfigError where nothing was fitted.
         """
         return self._relevance_of(text, h)[0]
+
+    def belonging(self, text: str, hits: Sequence[Hit], pair: PairCalibration) -> list[float | None]:
+        """How likely each hit belongs to a text, by both models' scores; None for one that was not re-ranked."""
+        ranked = [hit.scored_by == self.scored_by for hit in hits]
+        cosines = np.array([hit.meta["cosine"] for hit, own in zip(hits, ranked, strict=True) if own])
+        scores = np.array([hit.score for hit, own in zip(hits, ranked, strict=True) if own])
+        own = scores - self.beta * cosines
+        assert self.single is not None
+        measure, compares_by = self.single.measures
+        if measure == GAIN and self._prior is not None:
+            own = (own - float(self._prior.prior([text])[0])) / float(self._prior.lengths([text])[0])
+        found = iter(pair.probability(np.column_stack([own, of_cosines(compares_by, cosines)])).tolist())
+        return [next(found) if is_ranked else None for is_ranked in ranked]
 
     def _relevance_of(self, text: str, h: Float[np.ndarray, " c"]) -> tuple[Float64[np.ndarray, " c"], float]:
         """As `Relevance.of`. Raises ConfigError where nothing was fitted."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,10 @@ from .ordering import SCORE
 from .reader import Query, Reader
 
 if TYPE_CHECKING:
+    from diptych.evaluation.calibrations import Calibrations
+
+    from .own_probability import Asked
+    from .relevant import Judge
     from .reranker import Reranker
     from .tokens import TokenStore
 
@@ -42,6 +47,8 @@ class Searcher:
         rerank: int = 0,
         budget_ms: float | None = None,
         sort: str = SCORE,
+        only_relevant: bool = False,
+        calibration: Calibrations | str | Path | None = None,
     ) -> list[Hit]:
         """The k nearest images to words, a sum (see `query`), an image's path, or a vector; best first.
 
@@ -55,16 +62,29 @@ class Searcher:
         Where the model itself judges pairs (SigLIP), the meta of an image found by plain words, and of a text found by
         an image, holds its `probability` that the two belong together.
 
+        With `only_relevant` those of the k nearest are left out that hardly belong to the query, plain words or one
+        image: whose probability is below the cut of the model's calibration, or with `rerank` of the re-ranker's (see
+        `relevant`). The others have it in their meta as `belongs`. `calibration` is one of `diptych relate
+        --calibrate`, or its file, where the model comes with none.
+
         Warns (`QueryWarning`) of plain words that read like a sum or an image's name, and of words that are longer than
-        the model reads, or that the re-ranker does not know. Raises LimitError, DataError or ConfigError for a query, k
-        or filter that cannot be used, LibraryError without a re-ranker or its tokens.
+        the model reads, or that the re-ranker does not know, and of hits that are hidden. Raises LimitError, DataError
+        or ConfigError for a query, k or filter that cannot be used, or where nothing is calibrated; LibraryError
+        without a re-ranker or its tokens.
         """
         queries.check_k(k)
         self._reader.check_sort(sort)
-        if rerank or budget_ms is not None:
+        is_reranked = bool(rerank) or budget_ms is not None
+        judge = self._judge_of(query, calibration, is_reranked) if only_relevant else None
+        if is_reranked:
             found = self._reranked(query, k, where, rerank, budget_ms, cut=cut)
         else:
             found = self._reader.search(query, k, where, cut=cut)
+        if judge is not None:
+            relevant = judge(found, query if isinstance(query, str) else "")
+            if (said := relevant.to_text()) is not None:
+                warnings.warn(queries.HiddenWarning(said, relevant.hidden), stacklevel=3)
+            found = relevant.hits
         return self._reader.in_order(found, sort)
 
     def attach(self, reranker: Reranker) -> None:
@@ -129,6 +149,31 @@ class Searcher:
                 notes.append(told)
         return found
 
+    def judge(
+        self, asked: Asked, calibration: Calibrations | str | Path | None = None, *, is_reranked: bool = False
+    ) -> Judge:
+        """What tells which hits belong to the query (see `search`). Raises ConfigError where nothing is calibrated."""
+        from .relevant import judge  # rarely needed
+
+        if is_reranked and self.reranker is None:
+            raise _no_reranker()
+        return judge(
+            self._opened.required_model(),
+            self._opened.card.model,
+            asked,
+            of_texts=self._reader.holds_texts(),
+            calibration=calibration,
+            reranker=self.reranker if is_reranked else None,
+        )
+
+    def _judge_of(self, query: Query, calibration: Calibrations | str | Path | None, is_reranked: bool) -> Judge:
+        is_words = isinstance(query, str) and len(queries.parse(query)) == 1
+        if not is_words and not isinstance(query, Path):
+            raise ConfigError(
+                "only hits of plain words or of one image can be told to be relevant, found a sum or a vector"
+            )
+        return self.judge("text" if is_words else "image", calibration, is_reranked=is_reranked)
+
     def _reranked(
         self, query: Query, k: int, where: str | Where | None, rerank: int, budget_ms: float | None, *, cut: bool
     ) -> list[Hit]:
@@ -151,10 +196,12 @@ class Searcher:
 
         check_depth(rerank, budget_ms)
         if self.reranker is None:
-            raise LibraryError(
-                "nothing can be re-ranked without a cross-encoder; attach a Reranker to the library first"
-            )
+            raise _no_reranker()
         try:
             return self.reranker, TokenStore(self._opened.folder, self.reranker.cross_encoder)
         except OSError as error:  # a folder that is only read, without tokens
             raise none_seen(self._opened.folder, address_of(self.reranker.cross_encoder)) from error
+
+
+def _no_reranker() -> LibraryError:
+    return LibraryError("nothing can be re-ranked without a cross-encoder; attach a Reranker to the library first")

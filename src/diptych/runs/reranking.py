@@ -63,7 +63,16 @@ def reranker(
         )
     pair = read_pair(cross_encoder.folder, fingerprint, cross_encoder.fingerprint, named)
     relevance = Relevance.from_json(pair.calibration)
-    return Reranker(fingerprint, cross_encoder, pair.beta, k or pair.k, relevance=relevance, prior=cross_encoder.scorer)
+    single = Calibrations.from_json(pair.relate) if pair.relate else None
+    return Reranker(
+        fingerprint,
+        cross_encoder,
+        pair.beta,
+        k or pair.k,
+        relevance=relevance,
+        prior=cross_encoder.scorer,
+        single=single,
+    )
 
 
 @dataclass(frozen=True)

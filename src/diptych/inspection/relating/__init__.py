@@ -7,10 +7,12 @@ turns scores into a probability, `answers.py` puts these together.
 
 from __future__ import annotations
 
+from diptych.evaluation.calibrations import FILE, Calibrations, read_calibrations
+
 from .answers import Relation, judged
 from .cross_scoring import CrossScorer
 from .fitting import fit_calibrations, fit_labelled
-from .judges import FILE, Calibrations, Judge, read_calibrations
+from .judges import Judge
 from .scoring import DualScorer, PairScorer
 from .text_cross_scoring import TextCrossScorer
 

@@ -19,11 +19,12 @@ from diptych.core.shapes import Float, Float32, Int64
 from diptych.core.types import Skipped
 from diptych.data.images import stream
 from diptych.data.pair_list import IMAGE_TEXT, Asked, Kind
+from diptych.evaluation.calibrations import GAIN, Calibrations, uncalibrated
 from diptych.models import DualEncoder, lasting_name
 from diptych.models.cross_encoder.pair import read_pair
 
-from .judges import Calibrations, Judge
-from .scoring import BesideDual, left_out, uncalibrated
+from .judges import Judge
+from .scoring import BesideDual, left_out
 
 _AT_ONCE = 256  # pairs whose image tokens are held together
 
@@ -98,7 +99,7 @@ class CrossScorer(BesideDual):
 
 def measure_of(cross_encoder: CrossEncoder) -> str:
     """What `cross_scores` gives."""
-    return "gain a word" if _objective(cross_encoder) == "captioning" else "match"
+    return GAIN if _objective(cross_encoder) == "captioning" else "match"
 
 
 def cross_scores(

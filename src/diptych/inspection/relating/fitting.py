@@ -13,9 +13,9 @@ from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Bool
 from diptych.core.types import Pair, Skipped
 from diptych.data.pair_list import IMAGE_IMAGE, IMAGE_TEXT, KINDS, TEXT_TEXT, Asked, Kind
+from diptych.evaluation.calibrations import Calibrations
 from diptych.evaluation.pair_calibration import AT_RANDOM, FEWEST, LABELLED, PairCalibration, fit_pairs
 
-from .judges import Calibrations
 from .scoring import PairScorer
 
 MOST = 2000  # pairs of either kind that a calibration is fitted on

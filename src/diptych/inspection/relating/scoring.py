@@ -19,9 +19,10 @@ from diptych.core.similarity import is_like_cosine, similarity_of
 from diptych.core.types import Skipped
 from diptych.data.images import ImageInput, stream
 from diptych.data.pair_list import IMAGE_TEXT, KINDS, TEXT_TEXT, Asked, Kind
+from diptych.evaluation.calibrations import Calibrations, calibrations_of, uncalibrated
 from diptych.models import DualEncoder, lasting_name
 
-from .judges import FILE, Calibrations, Judge, read_calibrations
+from .judges import Judge
 
 
 @runtime_checkable
@@ -81,10 +82,7 @@ class DualScorer:
 
     def comes_with(self) -> Calibrations | None:
         """As `PairScorer.comes_with`: relate.json in the model's folder."""
-        path = self.model.folder / FILE
-        if self.model.joint or self.model.dim != self.model.config.dim or not path.is_file():
-            return None
-        return read_calibrations(path, self.fingerprint, self.name)
+        return calibrations_of(self.model)
 
     def missing(self, kind: Kind) -> str:
         """As `PairScorer.missing`."""
@@ -141,14 +139,6 @@ class BesideDual:
     def cut_texts(self, texts: Sequence[str]) -> tuple[Note, ...]:
         """As `PairScorer.cut_texts`."""
         return self.dual.cut_texts(texts)
-
-
-def uncalibrated(what: str, flags: str) -> str:
-    """That nothing is calibrated for some pairs and models, and the command that does it, with the models' flags."""
-    return (
-        f"nothing is calibrated for {what}; fit it with diptych relate --calibrate SOURCE --calibration FILE.json "
-        f"{flags}, then add --calibration FILE.json"
-    )
 
 
 def _embedded(

@@ -12,12 +12,13 @@ from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, Int64
 from diptych.core.types import Skipped
 from diptych.data.pair_list import TEXT_TEXT, Asked, Kind
+from diptych.evaluation.calibrations import Calibrations, uncalibrated
 from diptych.models import DualEncoder, lasting_name
 from diptych.models.text_cross_encoder import TextCrossEncoder
 
 from .cross_scoring import sigmoid
-from .judges import Calibrations, Judge
-from .scoring import BesideDual, uncalibrated
+from .judges import Judge
+from .scoring import BesideDual
 
 
 class TextCrossScorer(BesideDual):
