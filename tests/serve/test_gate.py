@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 
+import httpx
 import pytest
 
-from diptych.serve.settings import Limits, Pressure, new_token
+from diptych.serve.gate import Gate
+from diptych.serve.metrics import Metrics
+from diptych.serve.settings import Limits, Pressure, ServeSettings, new_token
 
 TOKEN = new_token()
 
@@ -287,3 +290,19 @@ def test_the_bytes_that_are_held_are_measured(ask) -> None:
     during, after = ask(scenario)
     assert "diptych_receiving_bytes 5000.0" in during
     assert "diptych_receiving_bytes 0.0" in after
+
+
+def test_each_piece_of_an_answer_has_the_whole_deadline() -> None:
+    async def slowly(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for place in range(4):
+            await asyncio.sleep(0.2)
+            await send({"type": "http.response.body", "body": b"x", "more_body": place < 3})
+
+    gate = Gate(slowly, ServeSettings(pressure=Pressure(deadline=0.4)), Metrics())
+
+    async def scenario() -> str:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=gate), base_url="http://localhost") as client:
+            return (await client.get("/libraries")).text
+
+    assert asyncio.run(scenario()) == "xxxx"

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import shutil
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -622,6 +623,67 @@ def test_keys_lead_through_the_grid(visit) -> None:
     assert current() == 34
 
 
+def test_images_are_selected_exported_deleted_and_taken_back(visit) -> None:
+    here = visit()
+    here.wait_for(36)
+    press, page, opens = here.page.keyboard.press, here.page, here.page.locator(".card .open")
+
+    def chosen() -> list[int]:
+        boxes = page.evaluate("[...document.querySelectorAll('.card .pick input')].map((box) => box.checked)")
+        return [place for place, checked in enumerate(boxes) if checked]
+
+    assert page.is_hidden("#selection")
+    opens.nth(1).click(modifiers=["Control"])
+    opens.nth(4).click(modifiers=["Shift"])
+    assert chosen() == [1, 2, 3, 4]
+    page.locator(".card .pick").nth(2).click()
+    assert chosen() == [1, 3, 4]
+    opens.nth(6).focus()
+    press("Space")
+    press("Shift+ArrowRight")
+    assert chosen() == [1, 3, 4, 6, 7]
+    assert page.inner_text("#selected") == "5 selected"
+    press("Escape")
+    assert chosen() == []
+    assert page.is_hidden("#selection")
+    press("Control+a")
+    assert page.inner_text("#selected") == "36 selected"
+    page.click("#select-none")
+    # in the large view
+    opens.first.press("Enter")
+    press("Space")
+    assert page.get_attribute("#viewer-select", "aria-pressed") == "true"
+    press("ArrowRight")
+    assert page.get_attribute("#viewer-select", "aria-pressed") == "false"
+    page.click("#viewer-select")
+    press("Escape")
+    assert chosen() == [0, 1]
+    names = here.names()[:2]
+    with page.expect_download() as saved:
+        page.click("[data-format=zip]")
+    assert saved.value.suggested_filename == "many-2.zip"
+    with zipfile.ZipFile(saved.value.path()) as packed:
+        assert len(packed.namelist()) == 3
+    with page.expect_download() as saved:
+        page.click("[data-format=csv]")
+    text = Path(saved.value.path()).read_text(encoding="utf-8")
+    assert all(name in text for name in names)
+    # what is selected stays so when something else is looked for
+    here.type("white")
+    assert page.inner_text("#selected") == "2 selected"
+    page.click("#filters-open")
+    page.select_option("#filter-column", "year")
+    page.fill("#filter-value", "2035")
+    page.click("#filter-add")
+    here.wait_for(1)
+    assert page.inner_text("#selected") == "2 selected, 2 of them not shown here"
+    page.click("#select-delete")
+    here.until("document.querySelector('#size').textContent === '34 images'")
+    assert page.is_hidden("#selection")
+    page.get_by_role("button", name="Undo").click()
+    here.until("document.querySelector('#size').textContent === '36 images'")
+
+
 def test_the_large_view_tells_all_and_shows_what_is_like_it(with_photos, visit) -> None:
     here = visit()
     here.wait_for(40)
@@ -772,6 +834,8 @@ def test_accessibility_by_axe(with_photos, with_copies, visit, width, scheme) ->
     here.page.keyboard.press("?")
     assert_accessible(here.page, "keys", within="#keys")
     here.page.keyboard.press("Escape")
+    here.page.keyboard.press("Space")
+    assert_accessible(here.page, "selected")
     here.page.click("#view-map")
     here.page.wait_for_timeout(600)
     assert_accessible(here.page, "map")

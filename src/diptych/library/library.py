@@ -169,6 +169,7 @@ class Library:
     judge = _method_of("searcher", Searcher.judge)
     get = _method_of("reader", Reader.get)
     items = _method_of("reader", Reader.items)
+    some = _method_of("reader", Reader.some)
     facts = _method_of("reader", Reader.facts)
     image = _method_of("reader", Reader.image)
     original = _method_of("reader", Reader.original)

@@ -14,7 +14,18 @@ from diptych.library import Encoder
 
 from . import errors
 from .admission import Admission
-from .api import copies, explaining, generating, items, models, only_known_parameters, relating, search, system
+from .api import (
+    copies,
+    explaining,
+    exporting,
+    generating,
+    items,
+    models,
+    only_known_parameters,
+    relating,
+    search,
+    system,
+)
 from .cross_encoder import ServedCrossEncoder
 from .fetching import Fetcher
 from .gate import Gate
@@ -91,7 +102,7 @@ def _api(service: Service) -> FastAPI:
     api.router.redirect_slashes = False
     api.state.service = service
     errors.install(api)
-    for router in (models, relating, generating, search, explaining, copies, items, system):
+    for router in (models, relating, generating, search, explaining, copies, exporting, items, system):
         api.include_router(router.router, dependencies=[Depends(only_known_parameters)])
     api.include_router(system.pages)
     return api

@@ -202,6 +202,9 @@ class _Request:
         """The body is here: the request takes a place among those that are worked on."""
         self._room = self._gate.admission.place(self._client, self._scope["path"])
         self._room.__enter__()
+        self._start_deadline()
+
+    def _start_deadline(self) -> None:
         if self._timeout is not None:
             self._timeout.reschedule(asyncio.get_running_loop().time() + self._settings.pressure.deadline)
 
@@ -247,6 +250,8 @@ class _Request:
             present = {name for name, _ in message["headers"]}
             message["headers"] = [*message["headers"], *self._own_headers(present)]
         await self._send(message)
+        if message.get("more_body"):  # each piece of an answer has as long
+            self._start_deadline()
 
     def _own_headers(self, present: set[bytes]) -> list[tuple[bytes, bytes]]:
         own = [*HEADERS, (b"x-request-id", self._id.encode())]

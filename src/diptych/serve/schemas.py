@@ -237,6 +237,13 @@ class DeleteByFilter(Request):
     ids: list[Id] = Field(default_factory=list, max_length=1_000)
 
 
+class ExportRequest(Request):
+    """Which images to export, in this order, and as what."""
+
+    ids: list[Id] = Field(min_length=1, max_length=10_000)
+    format: Literal["csv", "json", "zip"] = "csv"
+
+
 class Deleted(BaseModel):
     """How many went into the trash, and the token that brings them back until it is purged."""
 
@@ -266,6 +273,7 @@ class Features(BaseModel):
     calibrated: bool = False
     caption: bool = False
     copies: bool = Field(default=False, description="Whether copies of one image can be found: not among texts")
+    files: bool = Field(default=False, description="Whether the files of images can be exported")
     generate: bool = False
     fetch_urls: bool = False
 

@@ -103,9 +103,14 @@ class Service:
             attention=describes,
             caption=describes,
             copies=not served.library.holds_texts(),
+            files=self.gives_files(served),
             generate=self.generator is not None,
             fetch_urls=self.settings.fetch_urls,
         )
+
+    def gives_files(self, served: ServedLibrary) -> bool:
+        """Whether files of a library's images are given out: only to who may know where they are. Blocks, briefly."""
+        return self.settings.shows_paths and not served.library.holds_texts()
 
     def info(self, served: ServedLibrary) -> dict[str, Any]:
         """The fields of a LibraryInfo. Blocks, briefly."""

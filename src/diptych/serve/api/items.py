@@ -134,8 +134,8 @@ async def items(
     notes = placeless + await served.notes(narrowed, page.total, paths=paths)
     if page.undated:
         notes.append(f"{page.undated:,} of {page.total:,} images say no date and come last")
-    listed = [_listed(one, paths=paths) for one in page.items]
-    return Items(items=listed, total=page.total, next=page.cursor, notes=notes)
+    shown = [listed(one, paths=paths) for one in page.items]
+    return Items(items=shown, total=page.total, next=page.cursor, notes=notes)
 
 
 @router.post("/{name}/items", summary="Add images")
@@ -253,10 +253,10 @@ async def _item(service: Service, served: ServedLibrary, identifier: str) -> Ite
         found = await served.read(served.library.get, identifier)
     except DataError as error:
         raise errors.no_item(identifier) from error
-    return _listed(found, paths=service.settings.shows_paths)
+    return listed(found, paths=service.settings.shows_paths)
 
 
-def _listed(item: library_items.Item, *, paths: bool) -> Item:
+def listed(item: library_items.Item, *, paths: bool) -> Item:
     """An item of the library with the fields that a hit would have."""
     extra = {key: value for key, value in (("split", item.split), ("group", item.group)) if value is not None}
     return Item(

@@ -60,6 +60,10 @@ export const api = {
   generate: (asked) => send("POST", "/generate", asked),
   remove: (name, ids) => write("POST", `${at(name)}/items/delete`, { ids }),
   undo: (name, token) => write("POST", `${at(name)}/undo`, { token }),
+  async export(name, ids, format) {
+    const answer = await ask(`${at(name)}/items/export`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ ids, format }) });
+    return { file: await answer.blob(), missing: Number(answer.headers.get("X-Missing")) };
+  },
   add(name, files) {
     const form = new FormData();
     for (const file of files) form.append("files", file, file.name);

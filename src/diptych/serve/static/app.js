@@ -9,6 +9,7 @@ import { Filters } from "./filters.js";
 import { sentence } from "./problems.js";
 import { Query } from "./query.js";
 import { Results } from "./results.js";
+import { Selection } from "./selection.js";
 import { Viewer } from "./viewer.js";
 import * as keys from "./keys.js";
 
@@ -28,6 +29,13 @@ const onImages = {
   minus: (hit) => query.add({ sign: -1, id: hit.id, name: hit.name, shown: api.thumbnail(state.library.name, hit.id) }),
   remove: (hit) => remove([hit.id], hit.name),
 };
+const selection = new Selection({
+  remove: (ids) => remove(ids),
+  shown: () => results.hits,
+  changed: () => { results.mark(); viewer.mark(); },
+  say: (text) => say(text),
+  failed: complain,
+});
 const viewer = new Viewer({
   ...onImages,
   words: () => wanted(),
@@ -35,8 +43,8 @@ const viewer = new Viewer({
   describe: (hit) => api.caption(state.library.name, hit.id),
   told: (error) => (error instanceof Problem && error.status === 401 ? (login(), "") : sentence(error)),
   closed: (id) => { if ($("results").contains(document.activeElement)) results.focus(id); },
-});
-const results = new Results({ ...onImages, open: (hit, hits) => viewer.open(hit, hits) });
+}, selection);
+const results = new Results({ ...onImages, open: (hit, hits) => viewer.open(hit, hits) }, selection);
 const query = new Query(() => (state.draw ? view("grid") : soon()));
 const filters = new Filters(() => soon(0));
 const draw = new Draw((hit, hits) => viewer.open(hit, hits), complain);
@@ -144,6 +152,7 @@ async function choose(name) {
   $("closely").setAttribute("aria-pressed", String(state.closely));
   results.use(name, found.features);
   viewer.use(name, found.features);
+  selection.use(name, found.features);
   draw.use(name);
   filters.use(name, found.columns);
   document.title = `${name} · Diptych`;
@@ -169,6 +178,7 @@ async function refresh() {
 // -- adding, deleting, taking back ----------------------------------------------------------------
 
 async function remove(ids, name) {
+  const hadFocus = $("selection").contains(document.activeElement);
   try {
     const library = state.library.name, gone = [];
     for (let at = 0; at < ids.length; at += MOST_DELETED) gone.push(await api.remove(library, ids.slice(at, at + MOST_DELETED)));
@@ -179,6 +189,8 @@ async function remove(ids, name) {
       refresh();
     };
     toast(count === 1 && name ? `Deleted ${name}` : `Deleted ${plural(count, "image")}`, tokens.length ? { label: "Undo", run: () => undo().catch(complain) } : null, 20);
+    selection.drop(ids);
+    if (hadFocus) results.focus();
     refresh();
   } catch (error) {
     complain(error);

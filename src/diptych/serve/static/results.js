@@ -5,9 +5,11 @@ import { api } from "./api.js";
 import { percent, told } from "./viewer.js";
 
 export class Results {
-  /** `acts`: open(hit, hits), like(hit), plus(hit), minus(hit), remove(hit). */
-  constructor(acts) {
+  /** `acts`: open(hit, hits), like(hit), plus(hit), minus(hit), remove(hit). What is selected is in `selection`. */
+  constructor(acts, selection) {
     this.acts = acts;
+    this.selection = selection;
+    this.anchor = null; // id of the card from which a range is selected
     this.library = null;
     this.can = {};
     this.hits = [];
@@ -32,6 +34,7 @@ export class Results {
     const stays = hadFocus || more ? this.find(id) ?? all[Math.min(Math.max(place, 0), all.length - 1)] : all[0];
     this.point(stays ?? null);
     if (hadFocus && !more) this.focus();
+    this.selection.draw();
   }
 
   cards() { return [...$("results").querySelectorAll(".card")]; }
@@ -43,8 +46,12 @@ export class Results {
     const image = h("img", { src: api.thumbnail(this.library, hit.id), alt: name, loading: "lazy", decoding: "async", dir: "auto" });
     const act = (label, sign, run, seldom = false) =>
       h("button", { type: "button", tabindex: "-1", class: seldom ? "seldom" : null, title: label, "aria-label": `${label}: ${name}`, onclick: run }, sign);
-    return h("li", { class: "card", "data-id": hit.id },
-      h("button", { type: "button", class: "open", tabindex: "-1", onclick: () => this.acts.open(hit, this.hits) }, image),
+    const box = h("input", { type: "checkbox", tabindex: "-1", "aria-label": `Select ${name}`, onclick: (event) => this.choose(hit.id, event.shiftKey) });
+    const open = (event) => (event.shiftKey || event.ctrlKey || event.metaKey ? this.choose(hit.id, event.shiftKey) : this.acts.open(hit, this.hits));
+    box.checked = this.selection.has(hit.id);
+    return h("li", { class: box.checked ? "card chosen" : "card", "data-id": hit.id },
+      h("button", { type: "button", class: "open", tabindex: "-1", onclick: open }, image),
+      h("label", { class: "pick" }, box),
       h("div", { class: "acts" },
         act("More like this", "≈", () => this.acts.like(hit)),
         act("Add to the search", "＋", () => this.acts.plus(hit), true),
@@ -63,13 +70,34 @@ export class Results {
     return h("meter", { min: 0, max: 1, value: share.toFixed(3), title: `nearness ${hit.score.toFixed(3)}`, "aria-label": `nearness ${hit.score.toFixed(2)}` });
   }
 
+  // -- selecting ----------------------------------------------------------------------------------
+
+  /** Select an image or take it out; or select all from the one before to this one. */
+  choose(id, isRange = false) {
+    const all = this.hits.map((hit) => hit.id), from = all.indexOf(this.anchor), to = all.indexOf(id);
+    if (isRange && from >= 0) this.selection.add(all.slice(Math.min(from, to), Math.max(from, to) + 1));
+    else this.selection.toggle(id);
+    this.anchor = id;
+    this.point(this.find(id));
+  }
+
+  /** The cards as the selection is, whoever changed it. */
+  mark() {
+    for (const card of this.cards()) {
+      const isChosen = this.selection.has(card.dataset.id);
+      card.classList.toggle("chosen", isChosen);
+      card.querySelector(".pick input").checked = isChosen;
+    }
+    $("results").classList.toggle("choosing", this.selection.chosen.size > 0);
+  }
+
   // -- the current card ---------------------------------------------------------------------------
 
   /** Make a card the current one. */
   point(card) {
     if (card === undefined || card === this.current) return;
     for (const [one, tabindex] of [[this.current, "-1"], [card, "0"]]) {
-      for (const stop of one?.querySelectorAll("button") ?? []) stop.setAttribute("tabindex", tabindex);
+      for (const stop of one?.querySelectorAll("button, input") ?? []) stop.setAttribute("tabindex", tabindex);
     }
     this.current = card;
   }
@@ -82,11 +110,28 @@ export class Results {
 
   pressed(event) {
     const card = event.target.closest(".card");
-    if (!card || event.ctrlKey || event.metaKey || event.altKey) return;
-    const next = this.next(card, event.key);
-    if (!next) return;
+    if (!card || event.altKey) return;
+    const id = card.dataset.id, isCommand = event.ctrlKey || event.metaKey;
+    const next = isCommand ? undefined : this.next(card, event.key);
+    if (next) {
+      if (event.shiftKey) {
+        if (!this.selection.has(id)) this.choose(id);
+        this.anchor = id;
+        this.choose(next.dataset.id, true);
+      }
+      this.focus(next.dataset.id);
+    } else if (event.key === " " && !isCommand && event.target.matches(".open")) {
+      this.choose(id, event.shiftKey);
+    } else if (event.key === "a" && isCommand) {
+      this.selection.add(this.hits.map((hit) => hit.id));
+    } else if (event.key === "Delete" && !isCommand) {
+      this.selection.remove();
+    } else if (event.key === "Escape") {
+      this.selection.clear();
+    } else {
+      return;
+    }
     event.preventDefault();
-    this.focus(next.dataset.id);
   }
 
   /** Where a key leads from a card: the card beside it, that above or below, the first, the last. */

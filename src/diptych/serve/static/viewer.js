@@ -13,10 +13,11 @@ export const percent = (value) => `${Math.round(value * 100)} %`;
 export class Viewer {
   /**
    * `acts`: like(hit), plus(hit), minus(hit), remove(hit); why(hit) and describe(hit) give promises; words() are looked
-   * for; told(error) is a sentence; closed(id) is called with the image that was open.
+   * for; told(error) is a sentence; closed(id) is called with the image that was open. What is selected is in `selection`.
    */
-  constructor(acts) {
+  constructor(acts, selection) {
     this.acts = acts;
+    this.selection = selection;
     this.library = null;
     this.can = {};
     this.opened = null; // id
@@ -31,6 +32,10 @@ export class Viewer {
 
   pressed(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === " " && !event.target.closest("button")) {
+      event.preventDefault();
+      this.selection.toggle(this.opened);
+    }
     const place = this.place();
     const to = { ArrowRight: place + 1, ArrowLeft: place - 1, Home: 0, End: this.among.length - 1 }[event.key];
     if (to === undefined || place < 0) return;
@@ -85,6 +90,7 @@ export class Viewer {
         h("button", { type: "button", onclick: then(this.acts.like) }, "More like this"),
         canWhy ? second("Why?", (event) => this.why(hit, figure, image, event.currentTarget), { "aria-pressed": "false" }) : null,
         this.can.caption ? second("Describe", (event) => this.describe(hit, said, event.currentTarget)) : null,
+        second("Select", () => this.selection.toggle(hit.id), { id: "viewer-select", "aria-pressed": String(this.selection.has(hit.id)) }),
         second("＋ Add to search", then(this.acts.plus)),
         second("− Take away", then(this.acts.minus)),
         this.can.write ? h("button", { type: "button", class: "danger", onclick: then(this.acts.remove) }, "Delete") : null)));
@@ -95,6 +101,9 @@ export class Viewer {
     this.learn(hit, facts);
     this.timer = setTimeout(() => this.lookAround(hit, similar), PAUSE);
   }
+
+  /** The button as the selection is. */
+  mark() { $("viewer-select")?.setAttribute("aria-pressed", String(this.selection.has(this.opened))); }
 
   /** Buttons to the images before and behind, where there are any. */
   steps() {
