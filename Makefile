@@ -7,6 +7,8 @@
 # make test-integrations   Diptych's models inside MTEB, LangChain, LlamaIndex, Haystack and others, in an environment
 #                          of its own that takes what is there from the other one
 # make test-slow   the heavier runs, marked slow
+# make docs   the documentation as a site, in build/docs/site
+# make docs-check   builds it anew and reads it: links, anchors, weight, and in Chromium what it asks for and axe
 # make audit   known vulnerabilities of what is installed, by pip-audit; says so where its service cannot be reached
 
 PYTHON ?= python3
@@ -16,19 +18,19 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE  # the tests start hundreds of processes, which would each compile everything again
 
-.PHONY: demo test lint test-base test-services test-milvus test-kills test-integrations test-slow audit clean
+.PHONY: demo test lint test-base test-services test-milvus test-kills test-integrations test-slow docs docs-check audit clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/diptych demo
 
 test: lint
-	@$(PYTEST) -n 2 --dist worksteal -m "not slow"
+	@$(PYTEST) -n 2 --dist worksteal -m "not slow and not site"
 
 test-integrations: $(VENV)/.integrations
 	@DIPTYCH_ALL_INTEGRATIONS=1 OMP_NUM_THREADS=1 $(VENV)/integrations/bin/python -m pytest tests/integrations
 
 test-slow: $(VENV)/.dev
-	@$(PYTEST) -m "slow and not server"
+	@$(PYTEST) -m "slow and not server and not site"
 
 test-services: test-milvus test-kills
 
@@ -49,6 +51,12 @@ test-base: $(VENV)/.dev
 	@cd $(VENV)/base && DIPTYCH_CACHE=cache venv/bin/python $(CURDIR)/tests/every_command.py
 	@cd $(VENV)/base && venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls *.whl)[demo]"
 	@cd $(VENV)/base && DIPTYCH_CACHE=cache venv/bin/python $(CURDIR)/tests/every_command.py
+
+docs: $(VENV)/.docs
+	@$(BIN)/python -m website.build
+
+docs-check: $(VENV)/.docs
+	@$(PYTEST) -n 0 -m site tests/website
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check --quiet .
@@ -81,9 +89,13 @@ $(VENV)/.integrations: $(VENV)/.dev
 	@$(VENV)/integrations/bin/python -m pip install --quiet --disable-pip-version-check mteb langchain-core llama-index-core haystack-ai
 	@touch $@
 
+$(VENV)/.docs: $(VENV)/.dev
+	@$(PIP) -e '.[docs]'
+	@touch $@
+
 $(VENV)/.services: $(VENV)/.dev
 	@$(PIP) -e '.[milvus-server,s3-server]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build/docs

@@ -121,7 +121,7 @@ def documents() -> Iterator[tuple[str, str]]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, DOCUMENTED):
                 yield from _commands_in(str(path.relative_to(SOURCE)), ast.get_docstring(node) or "")
-    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         for block in re.findall(r"```\w*\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):
             yield from _commands_in(path.name, block)
     for path in [*sorted((ROOT / "configs").rglob("*.toml")), *sorted((ROOT / "deploy").iterdir())]:
@@ -136,7 +136,7 @@ def _commands_in(where: str, text: str) -> Iterator[tuple[str, str]]:
 
 def inline() -> Iterator[tuple[str, str]]:
     """Commands within sentences of the docs: `diptych data check`."""
-    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
         for found in re.findall(r"`diptych ([a-z][^`]*)`", text):
             yield path.name, " ".join(found.split())

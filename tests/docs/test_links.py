@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 
 
 def prose(page: Path) -> str:
@@ -37,6 +37,6 @@ def test_what_a_page_links_to_is_there(page: Path) -> None:
 
 def test_the_index_lists_every_page() -> None:
     listed = set(
-        re.findall(r"^\| \[[^]]+\]\((\w+\.md)\)", (DOCS / "index.md").read_text(encoding="utf-8"), re.MULTILINE)
+        re.findall(r"^\| \[[^]]+\]\(([\w/-]+\.md)\)", (DOCS / "index.md").read_text(encoding="utf-8"), re.MULTILINE)
     )
-    assert listed == {page.name for page in DOCS.glob("*.md")} - {"index.md"}
+    assert listed == {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")} - {"index.md"}
