@@ -72,7 +72,8 @@ class Found:
     """What a search gave. Hits' `meta` holds name, width, height and texts too, as the library's own do.
 
     Where the cross-encoder ranked it holds `cosine` and, if calibrated, `probability`; where a model ranked that judges
-    pairs itself (SigLIP), its `probability`; where it was asked for, `why`.
+    pairs itself (SigLIP), its `probability`; where they were asked for, `why`, and with only_relevant `belongs`, the
+    calibrated probability that it belongs to the query.
     """
 
     hits: tuple[Hit, ...]
@@ -80,6 +81,7 @@ class Found:
     took_ms: float
     version: str
     notes: tuple[str, ...] = ()
+    hidden: int = 0  # of the k nearest, those that only_relevant left out
     nothing_matches: float | None = None  # probability, where the cross-encoder ranked and is calibrated
 
 
@@ -287,6 +289,7 @@ def _search(
     rerank: bool = False,
     candidates: int | None = None,
     budget_ms: float | None = None,
+    only_relevant: bool = False,
     explain: bool = False,
 ) -> _Call[Found]:
     """The k nearest images to words, an image (path or bytes), a vector or a sum of terms, best first.
@@ -294,11 +297,12 @@ def _search(
     `near`: only images taken within `km` of this latitude and longitude, in degrees.
     `sort`: the order of the k nearest: score, taken (the newest photo first) or size (most pixels first).
     `rerank`: the cross-encoder orders the first `candidates` (as many as fit it, or `budget_ms`).
+    `only_relevant`: those that hardly belong to the words or the image are left out, and counted in `hidden`.
     `explain`: the first three say why.
     """
     options = {"k": k, "filter": list(filter), "where": where, "language": language, "rerank": rerank}
     options |= {"near": near and {"latitude": near[0], "longitude": near[1], "km": km}, "sort": sort}
-    options |= {"candidates": candidates, "budget_ms": budget_ms, "explain": explain}
+    options |= {"candidates": candidates, "budget_ms": budget_ms, "explain": explain, "only_relevant": only_relevant}
     return _Call("POST", f"/libraries/{library}/search", _found, {"json": {**_as_query(query), **options}})
 
 
@@ -524,7 +528,7 @@ def _as_why(found: Any) -> Why:
 
 def _meta(hit: Mapping[str, Any]) -> dict[str, Any]:
     likely = hit.get("relevance") if hit.get("relevance") is not None else hit.get("probability")
-    judged = {"cosine": hit.get("cosine"), "probability": likely, "why": hit.get("why")}
+    judged = {"cosine": hit.get("cosine"), "probability": likely, "why": hit.get("why"), "belongs": hit.get("belongs")}
     judged = {key: value for key, value in judged.items() if value is not None}
     if "why" in judged:
         judged["why"] = _as_why(judged["why"])

@@ -52,7 +52,7 @@ def test_moments_of_videos_are_shown_unjudged_and_counted() -> None:
     found = Judge(PAIR, "cosine")([film, hit(1, -1.0)])
     assert found.hits == [film]
     assert (found.hidden, found.unjudged) == (1, 1)
-    assert "1 moments of videos are shown unjudged" in str(found.to_text())
+    assert str(found.to_text()).endswith("; moments of videos, shown although nothing is calibrated for them: 1")
 
 
 def test_no_hits_are_nothing_to_say_about() -> None:

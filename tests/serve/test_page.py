@@ -7,7 +7,7 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ import PIL.Image
 import pytest
 from tests.accessibility import assert_accessible
 
+from diptych.evaluation.calibrations import Calibrations
+from diptych.evaluation.pair_calibration import Cut, PairCalibration
 from diptych.library import Library
 from diptych.serve.app import create_app
 from diptych.serve.settings import Pressure, ServeSettings, new_token
@@ -153,10 +155,12 @@ def visit(browser: Any, folders: dict[str, Path]) -> Iterator[Any]:
     made: list[Visit] = []
     with ExitStack() as stack:
 
-        def opened(token: str | None = None, fragment: str = "", **options: Any) -> Visit:
+        def opened(
+            token: str | None = None, fragment: str = "", calibrations: Sequence[Calibrations] = (), **options: Any
+        ) -> Visit:
             pressure = Pressure(decoders=1, in_flight=500, per_client=500)  # nobody types as fast as a test
             settings = ServeSettings(port=0, token=token, pressure=pressure)
-            server = stack.enter_context(running(create_app(settings, folders, [encoder])))
+            server = stack.enter_context(running(create_app(settings, folders, [encoder], calibrations=calibrations)))
             context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
             stack.callback(context.close)
             found = Visit(context.new_page(), server.url)
@@ -200,6 +204,30 @@ def test_it_opens_with_images_and_finds_while_one_types(visit) -> None:
     here.page.wait_for_selector("html[data-ready]")
     assert here.page.input_value("#words") == "blue"
     assert here.names()[0].startswith("a blue thing")
+
+
+def test_what_hardly_matches_is_hidden_until_it_is_asked_for(visit, folders) -> None:
+    hits = Library.open(folders["many"], MOSAIC.MosaicEncoder()).search("red", 36)
+    here = visit(calibrations=[judged((hits[5].score + hits[6].score) / 2)])  # the first six pass
+    here.type("red")
+    here.wait_for(6)
+    assert here.names() == [hit.meta["texts"][0] for hit in hits[:6]]
+    rest = here.page.locator("#rest")
+    assert "Hidden because they hardly match: 30 images." in rest.inner_text()
+    rest.get_by_role("button", name="Show the rest").click()
+    here.wait_for(36)
+    assert rest.is_hidden()
+    here = visit(calibrations=[judged(2.0)])  # nothing passes
+    here.type("red")
+    here.wait_for(0)
+    assert "All that is here is hidden because it hardly matches." in here.page.locator("#rest").inner_text()
+    assert_accessible(here.page, "nothing matches")
+
+
+def judged(line: float) -> Calibrations:
+    """A calibration for which a cosine of `line` is enough, and no lower one."""
+    pair = PairCalibration((10.0,), -10.0 * line, cut=Cut(0.5, 0.97, 0.1))
+    return Calibrations(MOSAIC.MosaicEncoder().fingerprint, "mosaic", ("cosine",), "colours", {"image-text": pair})
 
 
 def test_arithmetic_by_chips(visit) -> None:

@@ -66,8 +66,9 @@ def serve(
         fetch_urls: Images may be given by https address, fetched by this machine.
         decoders: Processes that decode images.
         beta: Weight of the cosine beside the cross-encoder's score; by default what diptych rerank fit found.
-        calibration: JSON file of diptych relate --calibrate, or the filter.json of diptych data filter, for POST
-            /v1/relate with the model that it was fitted with; repeat for several.
+        calibration: JSON file of diptych relate --calibrate, for searches for relevant hits alone and for POST
+            /v1/relate with the model that it was fitted with; repeat for several. The filter.json of diptych data
+            filter serves the latter.
     """
     with needed_by("diptych serve"):
         from diptych.inspection.relating import read_calibrations

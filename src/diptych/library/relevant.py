@@ -46,17 +46,20 @@ class Relevant:
     unjudged: int
     least: float  # probability of the cut
 
+    @property
+    def notes(self) -> list[str]:
+        """What could not be judged, in a line."""
+        if not self.unjudged:
+            return []
+        return [f"moments of videos, shown although nothing is calibrated for them: {self.unjudged}"]
+
     def to_text(self) -> str | None:
         """What was hidden and what could not be judged, in a line; None where there is nothing to say."""
-        said = []
-        if self.hidden:
-            said.append(
-                f"hidden of the {self.hidden + len(self.hits)} nearest: {self.hidden}, which belong to what was asked "
-                f"for with a probability below {self.least:.2g}"
-            )
-        if self.unjudged:
-            said.append(f"{self.unjudged} moments of videos are shown unjudged, since nothing is calibrated for them")
-        return "; ".join(said) or None
+        hidden = (
+            f"hidden of the {self.hidden + len(self.hits)} nearest: {self.hidden}, which belong to what was asked for "
+            f"with a probability below {self.least:.2g}"
+        )
+        return "; ".join([*([hidden] if self.hidden else []), *self.notes]) or None
 
 
 @dataclass(frozen=True)

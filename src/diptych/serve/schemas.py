@@ -113,6 +113,11 @@ class SearchRequest(Request):
     budget_ms: float | None = Field(
         default=None, gt=0, le=10_000, description="Time for the cross-encoder, which then scores fewer hits if need be"
     )
+    only_relevant: bool = Field(
+        default=False,
+        description="Leave out those of the k nearest that hardly belong to `text` or `image`, and count them in "
+        "`hidden`; where the library's feature `relevant` is true",
+    )
     explain: bool = Field(default=False, description="Explain the first three hits: see `why`")
     on_map: bool = Field(default=False, description="Say where hits and query lie on the map")
 
@@ -175,6 +180,11 @@ class Hit(Item):
         description="The model's own probability that image and text belong together, where it has one (SigLIP) and "
         "ranked by the cosine: of an image for `text`, of a text for `image`",
     )
+    belongs: float | None = Field(
+        default=None,
+        description="Where only_relevant was asked for: calibrated probability in [0, 1] that this belongs to the "
+        "query rather than to another one",
+    )
     why: Why | None = None
     x: float | None = None
     y: float | None = None
@@ -185,6 +195,7 @@ class SearchResponse(BaseModel):
 
     hits: list[Hit]
     total: int = Field(description="Images that passed the filter")
+    hidden: int = Field(default=0, description="Of the k nearest, those that only_relevant left out")
     took_ms: float
     version: str
     nothing_matches: float | None = Field(
@@ -271,6 +282,7 @@ class Features(BaseModel):
     explain: bool = False
     attention: bool = Field(default=False, description="Whether `why` can ask the cross-encoder too")
     calibrated: bool = False
+    relevant: bool = Field(default=False, description="Whether only_relevant can be asked for with words")
     caption: bool = False
     copies: bool = Field(default=False, description="Whether copies of one image can be found: not among texts")
     files: bool = Field(default=False, description="Whether the files of images can be exported")

@@ -9,7 +9,10 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from diptych.core.errors import ConfigError, DataError, DiptychError, ModelError
 from diptych.inspection.relating import Calibrations
+from diptych.library.own_probability import Asked
+from diptych.library.relevant import Judge
 
 from . import schemas
 from .background import Background
@@ -17,6 +20,7 @@ from .classifying import LabelVectors
 from .copies import CopyFinder
 from .cross_encoder import ServedCrossEncoder
 from .decoding import DecoderPool
+from .errors import ServeError
 from .fetching import Fetcher
 from .generating import Generator
 from .health import Health
@@ -91,6 +95,25 @@ class Service:
     async def _embed_a_text(self) -> dict[str, float]:
         return {one.name: round(await one.check() * 1e3, 2) for one in self.libraries.embedders}
 
+    def judge(self, served: ServedLibrary, asked: Asked, *, is_reranked: bool) -> Judge:
+        """What tells relevant hits. Raises ServeError(422) where nothing is calibrated. Blocks, briefly."""
+        given = self.calibrations.get(served.library.card.fingerprint)
+        try:
+            return served.library.judge(asked, given, is_reranked=is_reranked)
+        except ConfigError as error:
+            raise ServeError(422, "not_calibrated", str(error), "Leave only_relevant out; a server is given a "
+                             "calibration by diptych serve --calibration FILE.json.") from error  # fmt: skip
+        except DataError as error:  # a damaged file of the server's, whose name is for the log
+            raise ModelError(str(error)) from error
+
+    def judges(self, served: ServedLibrary, *, can_rerank: bool) -> bool:
+        """Whether hits of words can be judged, re-ranked or not. Blocks, briefly."""
+        try:
+            self.judge(served, "text", is_reranked=can_rerank)
+        except DiptychError:
+            return False
+        return True
+
     def features(self, served: ServedLibrary) -> schemas.Features:
         """What can be done with a library beyond searching. Blocks, briefly."""
         reranker, describes = served.library.reranker, self.cross_encoder is not None and self.cross_encoder.describes
@@ -100,6 +123,7 @@ class Service:
             rerank=can_rerank,
             explain=served.loaded is not None,
             calibrated=can_rerank and reranker is not None and reranker.is_calibrated,
+            relevant=served.loaded is not None and self.judges(served, can_rerank=can_rerank),
             attention=describes,
             caption=describes,
             copies=not served.library.holds_texts(),

@@ -14,6 +14,7 @@ from diptych.core import types as library_types
 from diptych.core.text import plain
 from diptych.library import Answer
 from diptych.library.own_probability import Asked, own_probabilities
+from diptych.library.relevant import BELONGS, Judge
 from diptych.library.store import Where
 from diptych.serve.libraries import ServedLibrary
 
@@ -61,6 +62,7 @@ async def search_image(
     near: Annotated[str | None, Form(description="LAT,LON in degrees", max_length=100)] = None,
     km: Annotated[float, Form(gt=0, le=20_100)] = 5.0,
     sort: Annotated[Sort, Form()] = "score",
+    only_relevant: Annotated[bool, Form()] = False,
     on_map: Annotated[bool, Form()] = False,
 ) -> SearchResponse:
     """As `search` with an image, but the image comes as a file."""
@@ -69,7 +71,7 @@ async def search_image(
     narrowed = await filters.narrowed(served, filters.from_json(filter), where, around, paths=paths)
     name = plain(file.filename or WHAT_CAME)[:200]
     vector = await service.inputs.image_vector(await file.read(), served.embedder, name)
-    asked = SearchRequest(k=k, sort=sort, on_map=on_map)
+    asked = SearchRequest(k=k, sort=sort, only_relevant=only_relevant, on_map=on_map)
     return await _found(service, served, vector, asked, narrowed, started, "image")
 
 
@@ -115,6 +117,15 @@ async def _check_features(asked: SearchRequest, served: ServedLibrary) -> None:
         raise ServeError(422, "bad_request", "only words can be explained", "Give words, or leave explain out.")
 
 
+async def _judge(service: Service, served: ServedLibrary, asked: SearchRequest, kind: Asked | None) -> Judge | None:
+    if not asked.only_relevant:
+        return None
+    if kind is None:
+        raise ServeError(422, "bad_request", "only hits of words or of one image can be told to be relevant",
+                         "Give text or image, or leave only_relevant out.")  # fmt: skip
+    return await served.read(lambda: service.judge(served, kind, is_reranked=asked.rerank))
+
+
 def _words(asked: SearchRequest) -> str:
     """The words that are looked for."""
     if asked.text is not None:
@@ -158,6 +169,7 @@ async def _found(
     own: str | None = None,
 ) -> SearchResponse:
     where, placeless = narrowed
+    judge = await _judge(service, served, asked, kind)
     reranker = served.library.reranker if asked.rerank else None
     depth = 0 if reranker is None else asked.candidates or reranker.k
     found = await served.search(vector, min(max(depth, asked.k + (own is not None)), 1_000), where)
@@ -171,7 +183,11 @@ async def _found(
         hints += await served.loaded.unread([asked.text or "", *(term.text or "" for term in asked.terms or ())])
     if depth and reranker is not None and (unread := await asyncio.to_thread(reranker.unread, asked.text or "")):
         hints.append(unread)
-    nearest = [hit for hit in found.hits if hit.id != own][: asked.k]
+    nearest, hidden = [hit for hit in found.hits if hit.id != own][: asked.k], 0
+    if judge is not None:
+        relevant = await served.read(judge, nearest, asked.text or "")
+        nearest, hidden = relevant.hits, relevant.hidden
+        hints += relevant.notes
     listed = await served.read(served.library.in_order, nearest, asked.sort, hints)
     hits = _hits(listed, served, paths, plan, None if depth else kind)
     if asked.explain:
@@ -180,6 +196,7 @@ async def _found(
         hits=hits,
         nothing_matches=nothing,
         total=found.considered,
+        hidden=hidden,
         took_ms=round((time.perf_counter() - started) * 1e3, 2),
         version=found.version,
         notes=[*_notes(asked.language, served), *hints, *unseen],
@@ -201,6 +218,7 @@ def _hits(
         meta, judged = dict(one.meta), _is_judged(one, served)
         cosine = meta.pop("cosine", None) if one.scored_by != "cosine" else None
         relevance = meta.pop("probability", None) if judged else None
+        belongs = meta.pop(BELONGS, None)
         if judged:
             meta.pop("nothing_matches", None)
         x, y = (None if plan is None else plan.place(one.id)) or (None, None)
@@ -213,6 +231,7 @@ def _hits(
                 relevance=relevance,
                 cosine=cosine,
                 probability=probability,
+                belongs=belongs,
                 x=x,
                 y=y,
                 **facts_of(one.path, meta, paths=paths),

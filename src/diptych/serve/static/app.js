@@ -20,7 +20,7 @@ const FIRST = 40; // images asked for at once
 const MOST_DELETED = 1000; // images of one request
 const IDEAS = ["a dog in the snow", "Kinder spielen im Wasser", "un homme à vélo", "雪の中の犬", "gente en la playa", "молодая женщина улыбается"];
 
-const state = { libraries: [], library: null, k: FIRST, map: false, draw: false, copies: false, closely: false, next: null };
+const state = { libraries: [], library: null, k: FIRST, map: false, draw: false, copies: false, closely: false, rest: false, next: null };
 let asking = null, timer = 0;
 
 const onImages = {
@@ -72,6 +72,7 @@ const say = (message) => { $("status").textContent = message; };
 
 function soon(pause = state.closely ? SLOW_PAUSE : PAUSE) {
   state.k = FIRST;
+  state.rest = false;
   clearTimeout(timer);
   timer = setTimeout(search, pause);
 }
@@ -85,15 +86,18 @@ async function search() {
   const asked = query.asked();
   $("welcome").hidden = !query.isEmpty || state.map || state.draw || state.copies;
   $("doubt").hidden = true;
+  $("rest").hidden = true;
   if (asked === null) return browse();
   const rerank = state.closely && asked.text !== undefined;
-  const body = { ...asked, k: state.k, filter: filters.active, on_map: state.map, rerank };
+  const only_relevant = state.library.features.relevant && !state.rest && asked.text !== undefined;
+  const body = { ...asked, k: state.k, filter: filters.active, on_map: state.map, rerank, only_relevant };
   $("results").classList.add("busy");
   try {
     const found = await api.search(state.library.name, body, asking.signal);
     results.show(found.hits);
     doubt(found.nothing_matches);
     map.mark(found.hits, found.lands);
+    hide(found);
     $("more").hidden = found.hits.length < state.k || state.k >= 1000;
     const filtered = filters.active.length ? ` of ${plural(found.total, "image")} that fit` : "";
     say([`${plural(found.hits.length, "image")}${filtered} in ${Math.max(1, Math.round(found.took_ms))} ms`, ...(state.closely && !rerank ? ["only plain words are looked at closely"] : []), ...found.notes].join(" · "));
@@ -102,6 +106,20 @@ async function search() {
   }
   $("results").classList.remove("busy");
 }
+
+/** Say how many of the nearest are hidden, and offer them. */
+function hide(found) {
+  if (!found.hidden) return;
+  const some = found.hits.length > 0;
+  $("rest").hidden = false;
+  $("rest-said").textContent = some ? `Hidden because they hardly match: ${plural(found.hidden, "image")}.` : "All that is here is hidden because it hardly matches.";
+  $("rest-show").textContent = some ? "Show the rest" : "Show what comes nearest";
+}
+
+$("rest-show").addEventListener("click", () => {
+  state.rest = true;
+  search();
+});
 
 function doubt(nothing) {
   if (!(nothing >= DOUBT)) return;
