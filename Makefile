@@ -2,8 +2,9 @@
 # make test   lint, types, import layers and the whole test suite
 # make test-base   the wheel installed alone, without any extra: every command works or says which extra it
 #                  needs; and again with the [demo] extra, which runs the demo without PyTorch
-# make test-services   what starts servers and kills processes: the stores on a real Milvus and a real S3 server, and short runs of
-#                      the three scripts that kill -9 indexing, writing and serving (the two halves: test-milvus, test-kills)
+# make test-services   what starts servers and kills processes: the stores on a real Milvus and a real S3 server, embedding on a
+#                      Ray cluster, and short runs of the three scripts that kill -9 indexing, writing and serving (the two
+#                      halves: test-milvus, test-kills)
 # make test-integrations   Diptych's models inside MTEB, LangChain, LlamaIndex, Haystack and others, in an environment
 #                          of its own that takes what is there from the other one
 # make test-slow   the heavier runs, marked slow
@@ -94,7 +95,7 @@ $(VENV)/.docs: $(VENV)/.dev
 	@touch $@
 
 $(VENV)/.services: $(VENV)/.dev
-	@$(PIP) -e '.[milvus-server,s3-server]'
+	@$(PIP) -e '.[milvus-server,s3-server,cluster]'
 	@touch $@
 
 clean:

@@ -1,10 +1,12 @@
 """`diptych index`."""
 
-from collections.abc import Mapping
+import contextlib
+import io
+from collections.abc import Iterator, Mapping
 from inspect import signature
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
 
@@ -19,11 +21,18 @@ from diptych.library.indexing import UNDONE, IndexReport
 from .outputs import check_folder
 from .shared import Common, LibraryFolder, ModelAddress, RerankerAddress, shortened
 
+if TYPE_CHECKING:
+    from diptych.library.indexing import Engine
+
 _MODEL = """Dual encoder of a new library: a shipped model's name, a model folder, or the address of a pretrained model
 (hf:ORG/NAME, open_clip:ARCHITECTURE/TAG, sentence-transformers:NAME); base when left out. A library keeps to the model
 it was made with."""
 _RERANKER = """Also store this cross-encoder's tokens of each image or moment, as diptych rerank prepare does: its model
 folder, or blip:NAME_OR_FOLDER."""
+_ENGINE = """Where images are read and embedded: in this process, or by the workers of a Ray cluster, each with a GPU or
+with --workers cores. The images have to be there under the same paths. For images alone."""
+_ADDRESS = """The Ray cluster: HOST:PORT of its head, ray://HOST:PORT, or local for one of this machine alone, started
+for the run. Left out, it is the one that RAY_ADDRESS names or that runs on this machine, else local."""
 
 
 def index(
@@ -38,6 +47,8 @@ def index(
     max_megapixels: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 50.0,
     max_megabytes: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 20.0,
     store: str | None = None,
+    engine: Annotated[Literal["local", "ray"], Parameter(help=_ENGINE)] = "local",
+    address: Annotated[str | None, Parameter(help=_ADDRESS)] = None,
     reranker: Annotated[RerankerAddress | None, Parameter(help=_RERANKER)] = None,
     prune: bool = False,
     videos: bool = False,
@@ -61,6 +72,7 @@ def index(
         diptych index flickr8k/ --format flickr --library flickr.library --json
         diptych index ~/Pictures --library team.library --store milvus://localhost:19530/pictures
         diptych index ~/Pictures --library s3://photos/holidays
+        diptych index /shared/photos --library /shared/photos.library --engine ray --address head.example:6379
         diptych index clips/ --videos --library clips.library
         diptych index clips/ --videos --library clips.library --reranker runs/cross-encoder-video/model
         diptych index captions.csv --texts --library captions.library
@@ -72,7 +84,7 @@ def index(
         format: Read every path as this kind of source of pairs, folders too, such as flickr or csv.
         encoding: Encoding of text files, such as windows-1252 or gb18030; detected when left out.
         text_columns: Columns that hold the texts: a,b or a b, or repeat the flag.
-        workers: Threads that decode images.
+        workers: Threads that decode images; with --engine ray the cores of each worker.
         batch_size: Images that are embedded at once.
         max_megapixels: Larger images are skipped, before they are decoded.
         max_megabytes: Larger files are skipped, unread.
@@ -90,11 +102,15 @@ def index(
     given = dict(locals())
     if videos:
         need("av", "diptych index --videos")
+    if engine == "ray":
+        need("ray", "diptych index --engine ray")
     from diptych.data.images import ImageLimits
     from diptych.data.readers import SourceOptions
     from diptych.library import IndexOptions
     from diptych.library.sources import survey
 
+    if address is not None and engine == "local":
+        raise ConfigError("--address would do nothing without --engine ray; leave it out, or add --engine ray")
     _check_flags("--texts" if texts else "--videos" if videos else "", given)
     cross_encoder: CrossEncoder | None = None
     if reranker is not None:
@@ -117,21 +133,35 @@ def index(
         common.show(value, text, made.notes)
         _check_any(made, "texts" if texts else "videos")
         return
-    if card.exists(library):
-        collection = _opened(library, model, store, common.device)
-        sounds = collection.required_model().preprocess.is_of_sounds
-        found = survey(paths, options=source, is_known=collection.knows, sounds=sounds)
-    else:  # the other way round, so that a wrong name makes no library
-        found = survey(paths, options=source, sounds=_reads_sounds(model, common.device))
-        collection = _opened(library, model, store, common.device)
-    limits = ImageLimits(max_bytes=int(max_megabytes * 1e6), max_pixels=int(max_megapixels * 1e6))
-    options = IndexOptions(batch_size=batch_size, workers=workers, limits=limits, prune=prune)
-    report = collection.index(found, options=options, progress=progress)
+    with _engine(engine, address, common.device) as workers_elsewhere:
+        if card.exists(library):
+            collection = _opened(library, model, store, common.device)
+            sounds = collection.required_model().preprocess.is_of_sounds
+            found = survey(paths, options=source, is_known=collection.knows, sounds=sounds)
+        else:  # the other way round, so that a wrong name makes no library
+            found = survey(paths, options=source, sounds=_reads_sounds(model, common.device))
+            collection = _opened(library, model, store, common.device)
+        limits = ImageLimits(max_bytes=int(max_megabytes * 1e6), max_pixels=int(max_megapixels * 1e6))
+        options = IndexOptions(batch_size=batch_size, workers=workers, limits=limits, prune=prune)
+        report = collection.index(found, options=options, progress=progress, engine=workers_elsewhere)
     value, text = report.to_json(), _described(report, library)
     if cross_encoder is not None:
         text = f"{text}\n{_add_tokens(collection, library, cross_encoder, value, common)}"
     common.show(value, text, [*report.notes, *collection.unfamiliar()])
     _check_any(report, "images")
+
+
+@contextlib.contextmanager
+def _engine(name: str, address: str | None, device: str) -> "Iterator[Engine | None]":
+    """What embeds; None for this process."""
+    if name == "local":
+        yield None
+        return
+    from diptych.library.indexing import RayEngine
+
+    # Ray prints what happens to its workers, on stdout; the report says it too
+    with contextlib.redirect_stdout(io.StringIO()), RayEngine(address, device=device) as engine:
+        yield engine
 
 
 def _add_tokens(

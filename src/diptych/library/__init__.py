@@ -21,6 +21,7 @@ from diptych.core.lazy import lazy
 
 if TYPE_CHECKING:
     from .encoder import Encoder, as_queries
+    from .indexing.on_ray import RayEngine
     from .indexing.options import IndexOptions
     from .indexing.report import IndexReport
     from .items import Added, Item, NewItem, Page, Prepared, Trashed
@@ -44,6 +45,7 @@ __all__ = [
     "Page",
     "Points",
     "Prepared",
+    "RayEngine",
     "RowFacts",
     "Snapshot",
     "Trashed",

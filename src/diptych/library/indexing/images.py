@@ -3,6 +3,8 @@
     survey ──→ hash (thread) ──→ known content? ──→ decode (threads) ──→ embed ──→ commit (thread)
                                      └── yes: its vector is reused ───────────────────┘
 
+With an engine (`engine.py`) its workers hash, decode and embed, and only what follows is done here.
+
 Only a batch whose rows are durable in the store is acknowledged. After a killed run, the next one
 finds the committed rows and goes on. Rows whose images are gone go into the trash, as one deletion.
 """
@@ -10,6 +12,7 @@ finds the committed rows and goes on. Rows whose images are gone go into the tra
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -17,35 +20,33 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.errors import DataError, Reason
+from diptych.core.errors import Reason
 from diptych.core.protocols import SILENT, Progress
-from diptych.core.shapes import Float32, UInt8
+from diptych.core.shapes import Float32
 from diptych.core.text import one_line
 from diptych.core.threads import map_ahead
-from diptych.core.types import BytesImage, ImageRef, Skipped
-from diptych.data.images import Header, Photo, header_for, read_photo, stream, thumbnail
+from diptych.core.types import ImageRef, Skipped
+from diptych.data.images import stream
 from diptych.data.sounds import FRAMES_A_SECOND
-from diptych.data.video import VideoImage, probe
-from diptych.encoders.video import MeanPooledVideo
+from diptych.data.video import VideoImage
 from diptych.library.descriptions import kept
 from diptych.library.embedding import embedded
 from diptych.library.encoder import Encoder
-from diptych.library.kinds import content_of_ref
 from diptych.library.photos import note_left_out
-from diptych.library.rendering.thumbnails import SIZE as THUMB_SIZE
 from diptych.library.rendering.thumbnails import Thumbnails
 from diptych.library.sources import FoundImage, Survey
 from diptych.library.store.protocol import Store
 from diptych.library.store.row_codec import column_name, kind_of
-from diptych.library.store.rows import Row, content_of
+from diptych.library.store.rows import Row
 
+from .engine import Engine, Model
 from .known_rows import KnownRow
 from .options import Acknowledge, IndexOptions
 from .plan import ImagePlan, is_described_so
+from .reading import HASH_AHEAD, Read, SmallCopy, Unread, Work, read_image, sides, small_copy, unread
 from .report import IndexReport
 from .run import IndexRun
 
-_HASH_AHEAD = 64  # images
 _CUT_SOUND = "sounds longer than the {:g} s that the model reads: the rest of each is not searched"
 _COMPACT_EVERY = 100  # commits; keeps the number of small files in a long run bounded
 
@@ -96,19 +97,20 @@ class ImageRun(IndexRun):
         options: IndexOptions,
         progress: Progress = SILENT,
         acknowledge: Acknowledge | None = None,
+        engine: Engine | None = None,
     ) -> None:
         super().__init__(store, thumbnails, survey.skipped, survey.notes)
         self._encoder, self._survey, self._options, self._progress = encoder, survey, options, progress
-        self._acknowledge = acknowledge or (lambda paths: None)
+        self._acknowledge, self._engine = acknowledge or (lambda paths: None), engine
         self._plan = ImagePlan(store, survey, prune=options.prune)
         self._batch = _Batch()
         self._committing: Future[list[str]] | None = None
         self._committer = ThreadPoolExecutor(1, thread_name_prefix="diptych-commit")
         self._commits = 0
         self._last_commit = time.monotonic()
-        self._in_flight: dict[str, str] = {}  # content -> id of the image being embedded
-        self._waiting: list[tuple[FoundImage, _Read]] = []  # the same content again, while it is being embedded
-        self._to_embed: dict[int, tuple[FoundImage, _Read]] = {}  # position in the stream -> what it is
+        self._in_flight: set[str] = set()  # contents that are being embedded
+        self._waiting: list[tuple[FoundImage, Read]] = []  # the same content again, while it is being embedded
+        self._to_embed: dict[int, tuple[FoundImage, Read]] = {}  # position in the stream -> what it is
         self._streamed = 0
         self._refused: dict[str, Skipped] = {}  # by content
 
@@ -120,7 +122,10 @@ class ImageRun(IndexRun):
         """
         with self.interruptible():
             try:
-                self._embed_all()
+                if self._engine is None:
+                    self._embed_all()
+                else:
+                    self._embed_by(self._engine)
                 self._settle_waiting()
                 self._remove_gone()
                 self._commit()
@@ -148,49 +153,85 @@ class ImageRun(IndexRun):
                 self.notes.add("no_column" if kind is None else "other_kind", detail, found.path)
 
     def _embed_all(self) -> None:
-        options, preprocess, encode = self._options, self._encoder.preprocess, self._encoder.encode_pixels
-        if any(isinstance(found.ref, VideoImage) for found in self._survey.found.values()):
-            pooled = MeanPooledVideo(encode, preprocess)
-            preprocess, encode = pooled.preprocess, pooled.encode_pixels
+        options, work = self._options, self._work()
+        preprocess, encode = sides(self._encoder, has_videos=work.has_videos)
         batches = stream(
             self._unknown(),
             preprocess,
             batch_size=options.batch_size,
             workers=options.workers,
             limits=options.limits,
-            also=_small_copy,
+            also=small_copy,
         )
         try:
             for batch in batches:
-                self._take(batch.indices, embedded(batch.pixels, self._encoder, encode), batch.extras)
+                vectors = embedded(batch.pixels, self._encoder, encode)
+                for position, vector, copy in zip(batch.indices, vectors, batch.extras, strict=True):
+                    found, read = self._to_embed.pop(position)
+                    self._in_flight.remove(read.content)
+                    self._take(found, read, vector, copy)
                 for position, skipped in batch.skipped:
                     found, read = self._to_embed.pop(position)
-                    del self._in_flight[read.content]
+                    self._in_flight.remove(read.content)
                     self._refused[read.content] = skipped
                     self._refuse(found, skipped)
                 self._commit_when_due()
         finally:
             batches.close()  # type: ignore[attr-defined]  # a generator: stops the decoding threads
 
+    def _embed_by(self, engine: Engine) -> None:
+        """The same by the workers of an engine. They embed whatever is of no content that is known at the start."""
+        survey, work, model = self._survey, self._work(), Model.of(self._encoder)
+        wanted = {path for path, found in survey.found.items() if not self._plan.is_unchanged(found)}
+        self.counts["unchanged"] += len(survey.found) - len(wanted)
+        images: Iterable[FoundImage] = (found for found in survey.images() if found.path in wanted)
+        images, known = self._progress.track(images, "indexing", total=len(wanted)), self._plan.contents()
+        while images:
+            sent: deque[FoundImage] = deque()
+            again: list[FoundImage] = []  # of a content that was known, and that no row has any more
+            for result in engine.embed(_unread(images, sent), model, work, known, self.notes):
+                found = sent.popleft()
+                if isinstance(result, Skipped):
+                    self._refuse(found, result)
+                elif self._is_settled(found, result.read):
+                    pass
+                elif result.vector is None or result.copy is None:
+                    again.append(found)
+                else:
+                    self._take(found, result.read, result.vector, result.copy)
+                self._commit_when_due()
+            images, known = again, set()
+
+    def _work(self) -> Work:
+        options = self._options
+        has_videos = any(isinstance(found.ref, VideoImage) for found in self._survey.found.values())
+        return Work(options.batch_size, options.workers, options.limits, has_videos)
+
     def _unknown(self) -> Iterator[ImageRef]:
         """The images that the model has to embed; everything else is settled on the way."""
         images = self._progress.track(self._survey.images(), "indexing", total=len(self._survey.found))
-        reads = map_ahead(self._read, self._not_unchanged(images), workers=1, depth=_HASH_AHEAD, name="hash")
+        reads = map_ahead(self._read, self._not_unchanged(images), workers=1, depth=HASH_AHEAD, name="hash")
         for found, read in reads:
             if isinstance(read, Skipped):
                 self._refuse(found, read)
                 continue
-            note_left_out(self.notes, [read.photo])
-            if self._plan.is_deleted(found, read.content):
-                self.counts["trashed"] += 1
-            elif read.content in self._in_flight:
-                self._waiting.append((found, read))
-            elif not self._recognise(found, read):
-                self._in_flight[read.content] = self._plan.id_for(found, read.content)
+            if not self._is_settled(found, read):
+                self._in_flight.add(read.content)
                 self._to_embed[self._streamed] = (found, read)
                 self._streamed += 1
                 yield found.ref
             self._commit_when_due()
+
+    def _is_settled(self, found: FoundImage, read: Read) -> bool:
+        """Whether an image needs no embedding: it is in the trash, or its content is known or being embedded."""
+        note_left_out(self.notes, [read.photo])
+        if self._plan.is_deleted(found, read.content):
+            self.counts["trashed"] += 1
+            return True
+        if read.content in self._in_flight:
+            self._waiting.append((found, read))
+            return True
+        return self._recognise(found, read)
 
     def _not_unchanged(self, images: Iterable[FoundImage]) -> Iterator[FoundImage]:
         for found in images:
@@ -199,27 +240,11 @@ class ImageRun(IndexRun):
             else:
                 yield found
 
-    def _read(self, found: FoundImage) -> tuple[FoundImage, _Read | Skipped]:
-        """The fingerprint of the encoded bytes and the size in their header. Runs ahead, in a thread."""
-        limits = self._options.limits
-        try:
-            if isinstance(found.ref, VideoImage):
-                about = probe(found.ref.path)
-                return found, _Read(content_of_ref(found.ref), Header(about.width, about.height, turned=False))
-            limits.check_bytes(found.bytes, found.path)
-            with found.ref.open() as opened:
-                data = opened.read(limits.max_bytes + 1)
-            limits.check_bytes(len(data), found.path)
-            image = BytesImage(data, found.path)
-            header = header_for(image, self._encoder.preprocess, limits)
-            photo = None if self._encoder.preprocess.is_of_sounds else read_photo(image, limits)
-        except DataError as error:
-            return found, Skipped(found.path, error.reason, str(error))
-        except OSError as error:
-            return found, Skipped(found.path, Reason.MISSING, f"cannot read it: {error.strerror}")
-        return found, _Read(content_of(data), header, photo)
+    def _read(self, found: FoundImage) -> tuple[FoundImage, Read | Skipped]:
+        """Runs ahead, in a thread."""
+        return found, read_image(unread(found), self._encoder.preprocess, self._options.limits)
 
-    def _recognise(self, found: FoundImage, read: _Read) -> bool:
+    def _recognise(self, found: FoundImage, read: Read) -> bool:
         """Reuse a vector if this content has one already; False when it has none."""
         content = read.content
         known = self._plan.by_path.get(found.path)
@@ -244,7 +269,7 @@ class ImageRun(IndexRun):
         self._reuse(found, read, twins[0], known, "updated" if known else "added")
         return True
 
-    def _reuse(self, found: FoundImage, read: _Read, source: KnownRow, former: KnownRow | None, count: str) -> None:
+    def _reuse(self, found: FoundImage, read: Read, source: KnownRow, former: KnownRow | None, count: str) -> None:
         self.counts[count] += 1
         identifier = self._plan.id_for(found, source.content) if former is None else former.id
         self._batch.reuses.append(
@@ -263,21 +288,20 @@ class ImageRun(IndexRun):
     def _put(self, found: FoundImage, identifier: str, content: str, digest: str) -> None:
         self._plan.put(KnownRow(identifier, found.path, found.source, content, found.bytes, found.modified_ns, digest))
 
-    def _take(self, positions: list[int], vectors: Float32[np.ndarray, "b d"], copies: list[_SmallCopy]) -> None:
-        for position, vector, copy in zip(positions, vectors, copies, strict=True):
-            found, read = self._to_embed.pop(position)
-            identifier = self._in_flight.pop(read.content)
-            old = self._plan.by_path.get(found.path)
-            row = found.row(identifier, read.content, read.header.upright(is_wide=copy.is_wide), vector)
-            row = replace(row, photo=None if read.photo is None else read.photo.said)
-            self._batch.rows.append(_Fresh(found, row, edited=old is not None))
-            self._batch.thumbs[read.content] = copy.jpeg
-            preprocess = self._encoder.preprocess
-            if preprocess.is_of_sounds and read.header.width > preprocess.size:
-                self.notes.add("sound_cut", _CUT_SOUND.format(preprocess.size / FRAMES_A_SECOND), found.path)
-            self.counts["updated" if old else "added"] += 1
-            self.counts["embedded"] += 1
-            self._put(found, identifier, read.content, row.digest)
+    def _take(self, found: FoundImage, read: Read, vector: Float32[np.ndarray, d], copy: SmallCopy) -> None:
+        """Put an image that was embedded into the next commit."""
+        identifier = self._plan.id_for(found, read.content)
+        old = self._plan.by_path.get(found.path)
+        row = found.row(identifier, read.content, read.header.upright(is_wide=copy.is_wide), vector)
+        row = replace(row, photo=None if read.photo is None else read.photo.said)
+        self._batch.rows.append(_Fresh(found, row, edited=old is not None))
+        self._batch.thumbs[read.content] = copy.jpeg
+        preprocess = self._encoder.preprocess
+        if preprocess.is_of_sounds and read.header.width > preprocess.size:
+            self.notes.add("sound_cut", _CUT_SOUND.format(preprocess.size / FRAMES_A_SECOND), found.path)
+        self.counts["updated" if old else "added"] += 1
+        self.counts["embedded"] += 1
+        self._put(found, identifier, read.content, row.digest)
 
     def _refuse(self, found: FoundImage, skipped: Skipped) -> None:
         """Leave an image out. A row that this path had goes too, unless the file merely could not be opened."""
@@ -356,24 +380,7 @@ class ImageRun(IndexRun):
         return self.in_place_of(stored.get(reuse.former, source), row, source_speaks=found.described)
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """What the encoded bytes of an image say before they are decoded."""
-
-    content: str
-    header: Header
-    photo: Photo | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _SmallCopy:
-    """What a decoding thread keeps of an image, besides the model's pixels."""
-
-    is_wide: bool
-    jpeg: bytes
-
-
-def _small_copy(pixels: UInt8[np.ndarray, "*f h w 3"]) -> _SmallCopy:
-    if pixels.ndim == 4:
-        pixels = pixels[len(pixels) // 2]
-    return _SmallCopy(pixels.shape[1] > pixels.shape[0], thumbnail(pixels, THUMB_SIZE))
+def _unread(images: Iterable[FoundImage], sent: deque[FoundImage]) -> Iterator[Unread]:
+    for found in images:
+        sent.append(found)
+        yield unread(found)

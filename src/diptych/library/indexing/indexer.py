@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from diptych.library.sources import Survey
     from diptych.library.tokens import TokenReport
 
+    from .engine import Engine
+
 _KEEP_SECONDS = 3600.0  # old versions that a reader may still be using
 _COMPACT_FROM = 20  # versions; fewer are not worth the work after a run
 
@@ -43,13 +45,15 @@ class Indexer:
         options: IndexOptions | None = None,
         progress: Progress = SILENT,
         acknowledge: Acknowledge | None = None,
+        engine: Engine | None = None,
     ) -> IndexReport:
         """Bring the library up to date with files, folders, or sources of pairs (`format`: a reader's name).
 
         New and edited images are embedded; moved files and copies keep their vectors; files gone from
         the folders named now go into the trash, unless all of their folder is away. What was said about an
         image here stays when its file is edited, moved, or comes back. A finished `survey` may stand in for
-        the paths. `acknowledge` is called with the paths of each batch once it is durable.
+        the paths. `acknowledge` is called with the paths of each batch once it is durable. An `engine`, such as a
+        `RayEngine`, reads and embeds the images by workers on other machines; the rows are the same.
 
         Raises DataError for a path that is missing or has no images and never had, before anything is changed;
         LibraryError when another process is writing; Interrupted, which says what is kept, for a Ctrl-C.
@@ -66,7 +70,7 @@ class Indexer:
                 raise LibraryError("the library holds texts; make another for images, or index with texts")
             sounds = model.preprocess.is_of_sounds
             found = paths if isinstance(paths, Survey) else survey(paths, format, is_known=self.knows, sounds=sounds)
-            report = ImageRun(store, opened.thumbnails, model, found, options, progress, acknowledge).run()
+            report = ImageRun(store, opened.thumbnails, model, found, options, progress, acknowledge, engine).run()
             if store.version >= _COMPACT_FROM and opened.place.versions_kept() >= _COMPACT_FROM:
                 store.compact(_KEEP_SECONDS)
             opened.view.refresh()

@@ -58,6 +58,11 @@ class ImagePlan(KnownRows):
         self.by_content[row.content].append(row)
         self.ids.add(row.id)
 
+    def contents(self) -> set[str]:
+        """Of all rows that a run may reuse, or that somebody deleted."""
+        known = {content for content, rows in self.by_content.items() if rows}
+        return known | self.returning.keys() | {row.content for row in self.deleted}
+
     def drop(self, row: KnownRow) -> None:
         """Take out a row that the run removes, so that nothing is copied from it any more."""
         del self.by_path[row.path]
@@ -123,7 +128,7 @@ class ImagePlan(KnownRows):
         return self._follow(touched, there)
 
     def _follow(self, known: list[KnownRow], there: list[FoundImage]) -> set[str]:
-        contents = {found.path: found.content or _content(found.ref) for found in there}
+        contents = {found.path: found.content or content_or_nothing(found.ref) for found in there}
         waiting: defaultdict[str, list[KnownRow]] = defaultdict(list)
         for one in known:
             if contents.get(one.path) != one.content:
@@ -199,10 +204,11 @@ def _may_have_shifted(known: list[KnownRow], there: list[FoundImage]) -> bool:
     return touched or any(found.content or found.path not in paths for found in there)
 
 
-def _content(ref: ImageRef) -> str:
+def content_or_nothing(ref: ImageRef) -> str:
+    """What the row of an image is known by; "" for one that cannot be read."""
     with contextlib.suppress(DataError, OSError):
         return content_of_ref(ref)
-    return ""  # an unreadable one is named as skipped when it is its turn
+    return ""
 
 
 def _under(path: str, folders: Iterable[str]) -> bool:
