@@ -381,6 +381,44 @@ def test_photos_are_narrowed_by_year_camera_and_a_slider_of_dates(with_photos, v
     assert here.page.is_hidden("#photo-filters")
 
 
+def test_the_timeline_narrows_to_months_and_puts_images_in_order_of_date(with_photos, visit) -> None:
+    here = visit()
+    here.wait_for(40)
+    page, headings = here.page, here.page.locator("#results .when")
+    page.click("#timeline-open")
+    page.wait_for_selector(".month")
+    here.until("document.querySelectorAll('#results .when').length > 0")
+    assert headings.all_inner_texts() == ["Sep 2024", "Feb 2024", "May 2023", "Without a date"]
+    labels = [one.get_attribute("aria-label") for one in page.locator("#years-bars button").all()]
+    assert labels == [
+        "May 2023, 1 image", "2023, 1 image", "Feb 2024, 2 images", "Sep 2024, 1 image", "2024, 3 images",
+    ]  # fmt: skip
+    assert page.inner_text("#timeline-said") == "36 images without a date."
+    heights = [one.bounding_box()["height"] for one in page.locator(".month .share").all()]
+    assert heights[1] == pytest.approx(64, abs=1)
+    assert heights[0] == pytest.approx(64 * 0.54, abs=1)
+    page.get_by_role("button", name="Feb 2024").click()
+    here.wait_for(2)
+    assert headings.all_inner_texts() == ["Feb 2024"]
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Shift+Enter")
+    here.wait_for(3)
+    assert [one.get_attribute("data-when") for one in page.locator(".month[aria-pressed=true]").all()] == [
+        "2024-02", "2024-09",
+    ]  # fmt: skip
+    page.get_by_role("button", name="2023, 1 image", exact=True).click()
+    here.wait_for(1)
+    page.get_by_role("button", name="2023, 1 image", exact=True).click()
+    here.wait_for(40)
+    here.type("red")
+    assert headings.first.inner_text() == "Sep 2024"
+    page.click("#timeline-open")
+    here.until("document.querySelectorAll('#results .when').length === 0")
+    page.select_option("#library", "one")
+    here.wait_for(1)
+    assert page.is_hidden("#timeline-open")
+
+
 @pytest.fixture
 def with_copies(folders) -> None:
     """Three noisy images in the second library, two of them again: smaller, and encoded anew without colours."""
@@ -851,8 +889,10 @@ def test_accessibility_by_axe(with_photos, with_copies, visit, width, scheme) ->
     here.page.click("#filter-add")
     here.page.wait_for_selector("#photo-filters")
     here.page.locator("#years").get_by_role("button", name="2024").click()
-    here.page.wait_for_timeout(300)
+    here.page.click("#timeline-open")
+    here.page.wait_for_selector("#results .when")
     assert_accessible(here.page, "search")
+    here.page.click("#timeline-open")
     here.page.locator("#years").get_by_role("button", name="2024").click()
     here.page.wait_for_selector("#results .card")
     here.page.locator(".card .open").first.click()

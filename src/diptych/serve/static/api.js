@@ -47,8 +47,8 @@ export const api = {
   library: (name) => json(at(name)),
   facets: (name, column) => json(`${at(name)}/facets?column=${encodeURIComponent(column)}`),
   dates: (name) => json(`${at(name)}/dates`),
-  items(name, after, filter = [], limit = 40) {
-    const asked = new URLSearchParams({ limit: String(limit) });
+  items(name, after, filter, sort, limit = 40) {
+    const asked = new URLSearchParams({ limit: String(limit), sort });
     if (after) asked.set("after", after);
     if (filter.length) asked.set("filter", JSON.stringify(filter));
     return json(`${at(name)}/items?${asked}`);

@@ -90,11 +90,12 @@ async function search() {
   if (asked === null) return browse();
   const rerank = state.closely && asked.text !== undefined;
   const only_relevant = state.library.features.relevant && !state.rest && asked.text !== undefined;
-  const body = { ...asked, k: state.k, filter: filters.active, on_map: state.map, rerank, only_relevant };
+  const isByDate = filters.timeline.isOpen;
+  const body = { ...asked, k: state.k, filter: filters.active, on_map: state.map, rerank, only_relevant, sort: isByDate ? "taken" : "score" };
   $("results").classList.add("busy");
   try {
     const found = await api.search(state.library.name, body, asking.signal);
-    results.show(found.hits);
+    results.show(found.hits, false, isByDate);
     doubt(found.nothing_matches);
     map.mark(found.hits, found.lands);
     hide(found);
@@ -136,8 +137,9 @@ $("closely").addEventListener("click", () => {
 /** Nothing is looked for: show what is there, or what of it passes the filters, page by page. */
 async function browse(more = false) {
   try {
-    const page = await api.items(state.library.name, more ? state.next : null, filters.active);
-    results.show(page.items, more);
+    const isByDate = filters.timeline.isOpen;
+    const page = await api.items(state.library.name, more ? state.next : null, filters.active, isByDate ? "taken" : "id");
+    results.show(page.items, more, isByDate);
     map.mark([], null);
     state.next = page.next;
     $("more").hidden = page.next === null;
@@ -188,6 +190,7 @@ $("library").addEventListener("change", async () => {
 async function refresh() {
   const found = await api.library(state.library.name).catch(complain);
   if (found) $("size").textContent = plural(found.images, "image");
+  if (filters.timeline.isOpen) filters.timeline.load();
   if (state.map) await map.load(state.library.name).catch(complain);
   if (state.copies) return copies.load();
   search();
@@ -307,6 +310,7 @@ async function view(name) {
   $("view-draw").setAttribute("aria-pressed", String(state.draw));
   $("draw-panel").hidden = !state.draw;
   $("search").hidden = $("found").hidden = state.draw || state.copies;
+  $("timeline-row").hidden = $("search").hidden;
   $("view-map").setAttribute("aria-pressed", String(isMap));
   $("view-grid").setAttribute("aria-pressed", String(isGrid));
   $("map-panel").hidden = !isMap;

@@ -3,6 +3,7 @@
 import { $, h } from "./dom.js";
 import { api } from "./api.js";
 import { Photos } from "./photos.js";
+import { Timeline } from "./timeline.js";
 
 const WORDS = { eq: "exactly", contains: "containing", ne: "not", ge: "at least", le: "at most", exists: "known" };
 const OPS = {
@@ -27,6 +28,7 @@ export class Filters {
     this.columns = {};
     this.active = []; // conditions as the API takes them
     this.photos = new Photos(this);
+    this.timeline = new Timeline(this, changed);
     $("filters-open").addEventListener("click", () => this.toggle());
     $("filter-column").addEventListener("change", () => this.column());
     $("filter-op").addEventListener("change", () => this.op());
@@ -48,6 +50,7 @@ export class Filters {
     this.column();
     this.draw();
     this.photos.use(library, columns);
+    this.timeline.use(library, columns);
   }
 
   toggle() {
@@ -93,6 +96,9 @@ export class Filters {
     this.changed();
   }
 
+  /** What a column is compared with, where there is such a filter. */
+  value(column, op) { return this.active.find((one) => one.column === column && one.op === op)?.value; }
+
   /** Other values for columns and comparisons, of which there is one filter each; null takes it away. */
   set(changes) {
     for (const [column, op, value] of changes) {
@@ -113,6 +119,7 @@ export class Filters {
 
   draw() {
     this.photos.sync();
+    this.timeline.sync();
     $("active-filters").replaceChildren(...this.active.map((one, place) => {
       const text = `${NICE[one.column] ?? one.column} ${WORDS[one.op]}${one.op === "exists" ? "" : ` ${one.value}`}`;
       return h("li", { class: "term" }, h("span", { class: "said", dir: "auto" }, "\u2002" + text),

@@ -3,9 +3,10 @@
 import { $, h, plural } from "./dom.js";
 import { api } from "./api.js";
 
-const TAKEN = "PHOTO_TAKEN", CAMERA = "PHOTO_CAMERA";
+export const TAKEN = "PHOTO_TAKEN";
+const CAMERA = "PHOTO_CAMERA";
 const MOST = 12; // years, and cameras
-const nice = (month) => new Date(`${month}-01T00:00:00Z`).toLocaleDateString("en", { month: "short", year: "numeric", timeZone: "UTC" });
+export const nice = (month) => new Date(`${month}-01T00:00:00Z`).toLocaleDateString("en", { month: "short", year: "numeric", timeZone: "UTC" });
 
 export class Photos {
   constructor(filters) {
@@ -63,14 +64,12 @@ export class Photos {
     for (const id of ["date-from", "date-to"]) $(id).max = String(Math.max(0, this.months.length - 1));
   }
 
-  value(column, op) { return this.filters.active.find((one) => one.column === column && one.op === op)?.value; }
-
   year(year) {
-    const isOn = this.value(TAKEN, "ge") === year && this.value(TAKEN, "le") === year;
+    const isOn = this.filters.value(TAKEN, "ge") === year && this.filters.value(TAKEN, "le") === year;
     this.filters.set([[TAKEN, "ge", isOn ? null : year], [TAKEN, "le", isOn ? null : year]]);
   }
 
-  camera(name) { this.filters.set([[CAMERA, "eq", this.value(CAMERA, "eq") === name ? null : name]]); }
+  camera(name) { this.filters.set([[CAMERA, "eq", this.filters.value(CAMERA, "eq") === name ? null : name]]); }
 
   /** One end was moved: it takes the other along. */
   moved(id) {
@@ -89,13 +88,13 @@ export class Photos {
 
   /** The ends and buttons as the filters are, whoever changed them. */
   sync() {
-    const since = this.value(TAKEN, "ge"), until = this.value(TAKEN, "le");
+    const since = this.filters.value(TAKEN, "ge"), until = this.filters.value(TAKEN, "le");
     const first = since === undefined ? 0 : this.months.findIndex((month) => month >= since.slice(0, 7));
     const last = until === undefined ? this.months.length - 1 : this.months.findLastIndex((month) => month.slice(0, until.length) <= until);
     $("date-from").value = String(first < 0 ? this.months.length - 1 : first);
     $("date-to").value = String(Math.max(0, last));
     for (const button of $("years").children) button.setAttribute("aria-pressed", String(since === button.dataset.value && until === since));
-    for (const button of $("cameras").children) button.setAttribute("aria-pressed", String(this.value(CAMERA, "eq") === button.dataset.value));
+    for (const button of $("cameras").children) button.setAttribute("aria-pressed", String(this.filters.value(CAMERA, "eq") === button.dataset.value));
     this.say();
   }
 

@@ -2,6 +2,7 @@
 
 import { $, h } from "./dom.js";
 import { api } from "./api.js";
+import { nice } from "./photos.js";
 import { percent, told } from "./viewer.js";
 
 export class Results {
@@ -20,13 +21,14 @@ export class Results {
 
   use(library, can) { this.library = library; this.can = can; }
 
-  /** Other images, or `more` behind those that are there. Where the grid has the focus, it keeps it. */
-  show(hits, more = false) {
+  /** Other images, or `more` behind those that are there; with headings where they are in order of date. Where the grid has the focus, it keeps it. */
+  show(hits, more = false, isByDate = false) {
     const place = this.cards().indexOf(this.current), id = this.current?.dataset.id;
     const hadFocus = $("results").contains(document.activeElement);
     this.hits = more ? [...this.hits, ...hits] : hits;
     const best = this.hits[0]?.score;
-    const cards = hits.map((hit) => this.card(hit, best));
+    if (!more) this.when = null; // of the last heading
+    const cards = hits.flatMap((hit) => [isByDate ? this.heading(hit) : null, this.card(hit, best)]).filter(Boolean);
     if (more) $("results").append(...cards);
     else $("results").replaceChildren(...cards);
     if (!this.hits.length) $("results").append(h("li", { class: "empty" }, "Nothing here. Try other words, or fewer filters."));
@@ -40,6 +42,15 @@ export class Results {
   cards() { return [...$("results").querySelectorAll(".card")]; }
 
   find(id) { return this.cards().find((card) => card.dataset.id === id); }
+
+  /** The month of an image, where that before it is of another. */
+  heading(hit) {
+    const taken = hit.photo?.taken ?? hit.meta?.PHOTO_TAKEN;
+    const when = taken === undefined ? "Without a date" : taken.length < "2024-05".length ? taken : nice(taken.slice(0, 7));
+    if (when === this.when) return null;
+    this.when = when;
+    return h("li", { class: "when" }, h("h2", {}, when));
+  }
 
   card(hit, best) {
     const name = told(hit);
