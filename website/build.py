@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import contents, sources
+from . import contents, reference, sources
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,6 +24,11 @@ def prepare(out: Path) -> None:
     for name in ("style.css", "landmarks.js"):
         shutil.copy(ROOT / "website" / name, pages)
     found = contents.sections((ROOT / "docs" / "index.md").read_text(encoding="utf-8"))
+    made, order = reference.pages()
+    next(section for section in found if section.title == "Reference").entries += order
+    for place, text in made.items():
+        (pages / place).parent.mkdir(parents=True, exist_ok=True)
+        (pages / place).write_text(text, encoding="utf-8")
     settings = (ROOT / "website" / "zensical.toml").read_text(encoding="utf-8")
     nav = contents.toml([("Contents", "index.md"), *found])
     head, project, rest = settings.partition("[project]\n")

@@ -21,7 +21,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 pytest.importorskip("zensical", reason="needs the [docs] extra: make docs-check")
 pytestmark = pytest.mark.site
 WIDTHS = [390, 820, 1280]
-LOOKED_AT = ["index.html", "library.html", "results.html"]
+LOOKED_AT = ["index.html", "results.html", "reference/commands/data.html", "reference/python/Library.html"]
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +101,6 @@ def test_pages_are_accessible_at_every_width(width: int, scheme: str, visit: Any
 @pytest.mark.browser
 def test_the_search_finds_a_page(visit: Any) -> None:
     page = visit("index.html")
-    page.keyboard.press("Control+k")
-    page.keyboard.type("hard negatives")
-    page.wait_for_selector("a[href*='inspect.html']:visible >> text=/hard negatives/i")
+    page.get_by_role("button", name="Search").first.click()
+    page.get_by_placeholder("Search").last.fill("hard negatives")
+    page.get_by_text("Hard negatives found beforehand").wait_for()

@@ -11,7 +11,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .tree import Chain, Group
 
@@ -37,21 +37,41 @@ def overview(name: str, group: Group) -> str:
     return "\n".join([f"Usage: {words} [OPTIONS]", "", *_wrapped([group.summary]), "", *lines, "", *_wrapped(more)])
 
 
-def page(chain: Chain, function: Callable[..., Any], app: App) -> str:
-    """The help of one command: usage, one sentence, examples, more, arguments and options."""
+class Help(NamedTuple):
+    """What there is to say about one command."""
+
+    usage: str
+    summary: str
+    examples: list[str]
+    more: list[str]  # paragraphs; one that is indented stays as it is
+    options: Mapping[str, list[tuple[str, str]]]  # heading -> how each is written, and what it means
+
+
+def about(chain: Chain, function: Callable[..., Any], app: App) -> Help:
+    """What a command's function and its parameters say of it."""
     from inspect import getdoc
 
     summary, more, examples = _parts(getdoc(function) or "")
     shown = described(chain, app)
     needed = [_usage(one) for one in shown]
-    usage = " ".join(["Usage: diptych", *chain, *(one for one in needed if one), "[OPTIONS]"])
-    lines = [usage, "", *_wrapped([summary]), "", "Examples:", *(f"  {line}" for line in examples)]
-    for paragraph in more:
+    usage = " ".join(["diptych", *chain, *(one for one in needed if one), "[OPTIONS]"])
+    options = {
+        title: [(_signature(one), _meaning(one)) for one in members] for title, members in _groups(shown).items()
+    }
+    return Help(usage, summary, examples, more, options)
+
+
+def page(chain: Chain, function: Callable[..., Any], app: App) -> str:
+    """The help of one command: usage, one sentence, examples, more, arguments and options."""
+    told = about(chain, function, app)
+    lines = [f"Usage: {told.usage}", "", *_wrapped([told.summary]), "", "Examples:"]
+    lines += [f"  {line}" for line in told.examples]
+    for paragraph in told.more:
         lines += ["", *_paragraph(paragraph)]
-    for title, members in _groups(shown).items():
+    for title, members in told.options.items():
         lines += ["", f"{title}:"]
-        for one in members:
-            lines += _row(_signature(one), _meaning(one))
+        for signature, meaning in members:
+            lines += _row(signature, meaning)
     return "\n".join(lines)
 
 

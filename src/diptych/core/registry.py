@@ -158,6 +158,7 @@ def _register(kind: str, name: str, summary: str = "", **facts: Any) -> Callable
 
 
 register = Register()
+"""Adds a part of one's own: `@register.loss("name")`, and so for every kind of part."""
 _TABLES: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
 _allowed: set[str] = set()
 _folders: list[str] = []

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-IMAGE, TEXT = "image", "text"  # modalities
+IMAGE = "image"
+"""The modality of images, in `Embedded.sides`."""
+TEXT = "text"
+"""The modality of texts, in `Embedded.sides`."""
 
 
 @dataclass(frozen=True, slots=True)
