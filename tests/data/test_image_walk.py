@@ -81,6 +81,23 @@ def test_a_raw_image_beside_another_of_its_name_counts_once(image, tmp_path, mon
     assert notes == {"raw_unread": (4, {".cr2": 1, ".nef": 1, ".dng": 1, ".arw": 1})}
 
 
+def test_a_raw_image_beside_a_damaged_one_is_read_and_the_other_stays_to_be_counted(image, tmp_path, monkeypatch):
+    for name in ("cut.jpg", "empty.jpg", "whole.jpg", "filled.jpg", "both.jpg", "both.png", "cut.webp"):
+        image(name, {".png": "PNG", ".webp": "WEBP"}.get(Path(name).suffix, "JPEG"))
+    for name in ("cut.jpg", "both.jpg", "cut.webp"):
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-30])
+    data = (tmp_path / "filled.jpg").read_bytes()
+    (tmp_path / "filled.jpg").write_bytes(data[:-100] + bytes(5000))  # as after a copy that was interrupted
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    for name in ("cut", "empty", "whole", "filled", "both"):
+        (tmp_path / f"{name}.NEF").write_bytes(b"x")
+    monkeypatch.setattr(image_walk, "reads_raw", lambda: True)
+    found, notes, _ = walked(tmp_path)
+    assert [name for name in found if name.endswith(".NEF")] == ["cut.NEF", "empty.NEF", "filled.NEF"]
+    assert {"cut.jpg", "empty.jpg", "filled.jpg", "both.jpg"} <= set(found)
+    assert notes == {"raw_kept": (3, {}), "raw_twin": (2, {})}
+
+
 def test_hidden_files_and_folders_are_counted(image, tmp_path):
     image("a.jpg")
     image(".b.jpg")

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diptych.core.errors import Reason
+from diptych.core.errors import ConfigError, Reason
 from diptych.library import Library
 from diptych.library.store.rows import Row, content_of
 
@@ -181,6 +181,9 @@ def test_every_text_of_a_repeated_id_is_kept(library, tmp_path):
     assert set(texts_of(library)) == {"a", "b", "c", "d"}
     again = library.index_texts([source])
     assert (again.unchanged, again.embedded) == (4, 0)
+    for ask in (lambda: library.search("red", sort="size"), lambda: library.items(sort="size")):
+        with pytest.raises(ConfigError, match="cannot sort by size: the library holds texts, which have no pixels"):
+            ask()
 
 
 def test_an_album_stays_with_its_text_whatever_is_put_in_above(library, tmp_path):

@@ -890,7 +890,7 @@ def test_accessibility_by_axe(with_photos, with_copies, visit, width, scheme) ->
     here.page.wait_for_selector("#photo-filters")
     here.page.locator("#years").get_by_role("button", name="2024").click()
     here.page.click("#timeline-open")
-    here.page.wait_for_selector("#results .when")
+    here.page.wait_for_selector(".month")
     assert_accessible(here.page, "search")
     here.page.click("#timeline-open")
     here.page.locator("#years").get_by_role("button", name="2024").click()

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -198,4 +199,6 @@ def _words_hint(arguments: list[str], said: str) -> str:
 
 def main() -> None:
     """Entry point."""
+    # Pillow says what is odd in a file as it reads it; what that means for the image is said by `index`
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     sys.exit(run())

@@ -9,10 +9,11 @@ import contextlib
 import functools
 import os
 import stat
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from diptych.core.errors import DataError
 from diptych.core.extras import is_installed
 from diptych.core.notes import Notes
 
@@ -21,9 +22,12 @@ from .image_inputs import OTHER_SUFFIXES, RAW_SUFFIXES, SOUND_SUFFIXES, SUFFIXES
 HIDDEN = "hidden images and folders, passed over"
 OTHER_KIND = "files of other kinds, passed over"
 RAW_TWIN = "RAW images beside an image of the same name, which stands for both"
+RAW_KEPT = "RAW images read, because the image of the same name is damaged"
 RAW_UNREAD = "RAW images, passed over: pip install 'diptych[raw]' reads them"
 LINKED = "links to files and folders that are read already, passed over"
 NO_SUFFIX = "images whose names have no suffix, read by what they hold"
+_JPEG_END, _TAIL = b"\xff\xd9", 4_096  # bytes at the end of a file that hold the marker, and what cameras put behind it
+_CHECKED = frozenset({".heic", ".heif", ".avif", ".webp"})  # whose containers say how long they are
 _MOST_SUFFIX = 6  # characters, with the dot; what is longer is part of a name
 
 Entry = os.DirEntry[str]
@@ -98,14 +102,21 @@ class ImageWalk:
                 yield images
 
     def _without_twins(self, images: list[Entry]) -> list[Entry]:
-        """The images of a folder without RAW files beside which there is another image of the same name."""
-        named = {_stem(entry.name) for entry in images if _suffix(entry.name) in SUFFIXES}
+        """The images of a folder without RAW files beside which there is another image of the same name, undamaged."""
+        named: defaultdict[str, list[Entry]] = defaultdict(list)
+        for entry in images:
+            if _suffix(entry.name) in SUFFIXES:
+                named[_stem(entry.name)].append(entry)
         kept = []
         for entry in images:
-            if _suffix(entry.name) in RAW_SUFFIXES and _stem(entry.name) in named:
-                self._notes.add("raw_twin", RAW_TWIN, self._show(entry.name))
-            else:
+            twins = named.get(_stem(entry.name), []) if _suffix(entry.name) in RAW_SUFFIXES else []
+            if not twins:
                 kept.append(entry)
+            elif all(_is_damaged(Path(twin.path)) for twin in twins):
+                self._notes.add("raw_kept", RAW_KEPT, self._show(entry.name))
+                kept.append(entry)
+            else:
+                self._notes.add("raw_twin", RAW_TWIN, self._show(entry.name))
         return kept
 
     def _linked(self, entry: Entry) -> Iterator[list[Entry]]:
@@ -149,6 +160,22 @@ class ImageWalk:
     def _note_hidden(self, entry: Entry) -> None:
         if _is_folder(entry) or _suffix(entry.name) in (SOUND_SUFFIXES if self._sounds else SUFFIXES):
             self._notes.add("hidden", HIDDEN, self._show(entry.name))
+
+
+def _is_damaged(path: Path) -> bool:
+    """Whether an image cannot be read. One that ends as its kind does is only opened; any other one is decoded."""
+    from .images import decode, read_header  # only what indexes gets here
+
+    try:
+        read_header(path)
+        with path.open("rb") as stream:
+            stream.seek(-min(_TAIL, path.stat().st_size), os.SEEK_END)
+            ends = _JPEG_END in stream.read()
+        if not (ends or _suffix(path.name) in _CHECKED):
+            decode(path)
+    except (DataError, OSError):
+        return True
+    return False
 
 
 def is_image_file(path: Path) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from diptych.core.errors import DataError
 from diptych.core.shapes import UInt8
 from diptych.core.types import BytesImage, Skipped
-from diptych.data.images import ImageLimits, Photo, decode_for, header_for, prepare, read_photo, thumbnail
+from diptych.data.images import ImageLimits, Photo, beginning_for, decode_for, prepare, thumbnail
 from diptych.library.rendering.thumbnails import SIZE
 
 from .embedding import embedded
@@ -44,11 +44,11 @@ def prepare_all(
 def _decoded(
     image: BytesImage, encoder: Encoder, limits: ImageLimits
 ) -> tuple[UInt8[np.ndarray, "hh ww 3"], bytes, tuple[int, int], Photo]:
-    header = header_for(image, encoder.preprocess, limits)
+    header, photo = beginning_for(image, encoder.preprocess, limits)
     pixels = decode_for(image, encoder.preprocess, limits)
     return (
         prepare(pixels, encoder.preprocess),
         thumbnail(pixels, SIZE),
         header.upright(is_wide=pixels.shape[1] > pixels.shape[0]),
-        Photo() if encoder.preprocess.is_of_sounds else read_photo(image, limits),
+        photo or Photo(),
     )

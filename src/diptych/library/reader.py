@@ -27,7 +27,7 @@ from diptych.library.store.near import Near
 from diptych.library.store.rows import Row, location, text_of
 from diptych.library.store.trash import newest_first
 from diptych.library.store.where import LATITUDE, LONGITUDE, AllOf, Where, column_of, condition, without_place
-from diptych.library.view import TAKEN, Points, Ranking, RowFacts, Snapshot
+from diptych.library.view import SIZE, TAKEN, Points, Ranking, RowFacts, Snapshot
 
 from . import ordering
 from . import query as queries
@@ -131,7 +131,7 @@ class Reader:
     def check_sort(self, sort: str) -> None:
         """Whether hits can be put in this order. Raises ConfigError for one that there is not, or has no dates."""
         if of_type(sort, str, "an order of hits") != SCORE:
-            ordering.check(sort, SCORE, self.columns())
+            self._check_order(sort, SCORE)
 
     def in_order(self, hits: Sequence[Hit], sort: str, notes: list[str] | None = None) -> list[Hit]:
         """The hits of a search, best first, put in another order: `taken`, newest first, or `size`, most pixels first.
@@ -202,7 +202,7 @@ class Reader:
         return Page(items, chosen[limit - 1] if len(chosen) > limit else None, total)
 
     def _page_in_order(self, sort: str, where: Where | None, cursor: str | None, limit: int) -> Page:
-        ordering.check(sort, BY_ID, self.columns())
+        self._check_order(sort, BY_ID)
         found = self._opened.view.ordered(sort, where)
         chosen, following = found.page(cursor, limit)
         rows = {row.id: row for row in self._opened.store().get(chosen)}
@@ -372,6 +372,11 @@ class Reader:
         if not found:
             raise no_item(identifier)
         return found[0]
+
+    def _check_order(self, sort: str, usual: str) -> None:
+        ordering.check(sort, usual, self.columns())
+        if sort == SIZE and self.holds_texts():
+            raise ConfigError(f"cannot sort by size: the library holds texts, which have no pixels; choose {usual}")
 
     def _location(self, path: str) -> str:
         return location(path, self._opened.folder)

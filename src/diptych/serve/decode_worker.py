@@ -65,12 +65,11 @@ def _decoded(header: dict[str, Any], data: bytes) -> bytes:
     from diptych.data.images import (
         ImageLimits,
         Photo,
+        beginning_for,
         decode,
         decode_for,
-        header_for,
         prepare,
-        read_header,
-        read_photo,
+        read_beginning,
         thumbnail,
     )
     from diptych.data.images.prepare import SPARE_PIXELS
@@ -80,7 +79,7 @@ def _decoded(header: dict[str, Any], data: bytes) -> bytes:
     longest = int(header["longest"])
     wanted = header["preprocess"]
     preprocess = None if wanted is None else from_dict(Preprocess, wanted, "the request")
-    about = header_for(image, preprocess, limits) if preprocess else read_header(image, limits)
+    about, photo = beginning_for(image, preprocess, limits) if preprocess else read_beginning(image, limits)
     model, shown = b"", None
     if preprocess is not None:
         shown = decode_for(image, preprocess, limits)
@@ -89,9 +88,8 @@ def _decoded(header: dict[str, Any], data: bytes) -> bytes:
         shown = decode(image, limits, at_least=longest)
     width, height = about.upright(is_wide=shown.shape[1] > shown.shape[0])
     small = thumbnail(shown, longest)
-    photo = Photo() if preprocess and preprocess.is_of_sounds else read_photo(image, limits)
     facts = {
-        "width": width, "height": height, "pixels": len(model), "thumb": len(small), "photo": asdict(photo),
+        "width": width, "height": height, "pixels": len(model), "thumb": len(small), "photo": asdict(photo or Photo()),
     }  # fmt: skip
     return frame(facts, model, small)
 

@@ -11,8 +11,9 @@ from PIL import ExifTags, IptcImagePlugin
 from PIL.TiffImagePlugin import IFDRational
 
 from diptych.core.types import BytesImage
-from diptych.data.images import Photo, decode, read_photo
-from diptych.data.images.photo import BAD_DATE, BAD_PLACE, BAD_RATING, BAD_ZONE, BLOCKS, BOMB, LONG, MANY
+from diptych.data.images import Photo, decode, read_beginning, read_header, read_photo
+from diptych.data.images.formats import OPENERS
+from diptych.data.images.photo import BAD_DATE, BAD_PLACE, BAD_RATING, BAD_ZONE, BLOCKS, BOMB, CUT, LONG, MANY
 
 _XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:dc="http://purl.org/dc/elements/1.1/"
@@ -177,6 +178,27 @@ def test_a_bomb_is_not_set_off(monkeypatch):
     monkeypatch.setattr(PIL.Image.Exif, "load", lambda *_: pytest.fail("it was read"))
     assert read_photo(source).left_out == (BOMB,)
     assert decode(source).shape == (30, 40, 3)
+
+
+def test_a_block_that_ends_early_is_named_and_what_is_before_its_end_is_kept():
+    whole = exif(first={0x0110: "X100 of a long name"}, inner={0x9003: "2024:05:01 10:00:00"}).tobytes()
+    assert read_photo(image(exif=whole)).left_out == ()
+    cut = read_photo(image(exif=whole[: whole.index(b"2024:05:01") + 4]))
+    assert (cut.said, cut.left_out) == ({"camera": "X100 of a long name"}, (CUT,))
+    for length in (10, 14, 30):  # within the header, the count of entries, the entries
+        assert CUT in read_photo(image(exif=whole[:length])).left_out
+    for empty in (b"Exif\0\0", b""):
+        assert read_photo(image(exif=empty)).left_out == ()
+
+
+def test_header_and_photo_come_from_one_opening(monkeypatch):
+    source = image(exif=exif(first={0x0112: 6, 0x0110: "X100"}))
+    expected = read_header(source), read_photo(source)
+    opened = []
+    monkeypatch.setitem(OPENERS, "JPEG", lambda stream, own=OPENERS["JPEG"]: opened.append(1) or own(stream))
+    assert read_beginning(source) == expected
+    assert expected[0].turned
+    assert len(opened) == 1
 
 
 def _hidden(kind, length, value, long=7):

@@ -12,7 +12,7 @@ import soundfile
 from diptych.core.errors import DataError, Reason
 from diptych.core.protocols import Preprocess
 from diptych.core.types import BytesImage
-from diptych.data.images import decode_for, header_for, prepare, stream
+from diptych.data.images import beginning_for, decode_for, prepare, stream
 from diptych.data.sounds import is_sound, log_mel, probe, spectrogram, to_levels
 
 from ...sounds import tone
@@ -51,7 +51,7 @@ def test_other_rates_and_channels():
 def test_only_the_first_frames_are_read_and_short_ones_padded():
     data = BytesImage(encoded(tone(1000, 2.0)), "a.wav")
     assert probe(data.data, "a.wav").seconds == 2.0
-    assert header_for(data, SOUND).width == 198
+    assert beginning_for(data, SOUND)[0].width == 198
     assert decode_for(data, SOUND).shape == (64, 50, 3)
     short = prepare(decode_for(BytesImage(encoded(tone(1000, 0.1))), SOUND), SOUND)
     assert short.shape == SOUND.shape

@@ -16,8 +16,8 @@ from diptych.data.image_inputs import DEFAULT_LIMITS, SUFFIXES, ImageInput, Imag
 from .decode import Header, decode, read_header, read_size
 from .patches import as_image, as_prepared, mirrored
 from .phash import hamming, near_pairs, oriented_hashes, perceptual_hash
-from .photo import Photo, read_photo
-from .prepare import decode_for, header_for, prepare, prepared, resized, thumbnail
+from .photo import Photo, read_beginning, read_photo
+from .prepare import beginning_for, decode_for, prepare, prepared, resized, thumbnail
 from .sources import as_ref, is_video, name_of
 from .stream import PixelBatch, stream
 
@@ -32,10 +32,10 @@ __all__ = [
     "as_image",
     "as_prepared",
     "as_ref",
+    "beginning_for",
     "decode",
     "decode_for",
     "hamming",
-    "header_for",
     "is_video",
     "mirrored",
     "name_of",
@@ -44,6 +44,7 @@ __all__ = [
     "perceptual_hash",
     "prepare",
     "prepared",
+    "read_beginning",
     "read_header",
     "read_photo",
     "read_size",

@@ -104,9 +104,14 @@ def read_header(source: EncodedImage, limits: ImageLimits = DEFAULT_LIMITS) -> H
     """The header of an encoded image. Raises DataError as `decode` does, except for damage beyond it."""
     ref = as_ref(source)
     with open_stream(ref, limits) as stream, opened(stream, ref.name, limits) as image:
-        # Only a JPEG is ever decoded to fewer pixels than it has, so that its shape might no longer tell.
-        turned = orientation(image) in QUARTER_TURNS if image.format == "JPEG" else None
-        return Header(*image.size, turned)
+        return header_of(image)
+
+
+def header_of(image: ImageFile) -> Header:
+    """The header of an image that is open, not yet decoded."""
+    # Only a JPEG is ever decoded to fewer pixels than it has, so that its shape might no longer tell.
+    turned = orientation(image) in QUARTER_TURNS if image.format == "JPEG" else None
+    return Header(*image.size, turned)
 
 
 def _decode_bytes(data: bytes, name: str, limits: ImageLimits, at_least: int | None) -> UInt8[np.ndarray, "h w 3"]:

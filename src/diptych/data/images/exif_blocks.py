@@ -62,6 +62,31 @@ def is_bomb(block: bytes) -> bool:
     return claimed > _CLAIMED * len(block)
 
 
+def is_cut(block: bytes) -> bool:
+    """Whether a block ends before one of its directories does, or before what an entry of one points at."""
+    while block.startswith(b"Exif\0\0"):
+        block = block[6:]
+    order = {b"II": "<", b"MM": ">"}.get(block[:2])
+    if order is None:
+        return False
+    waiting = [(struct.unpack_from(f"{order}I", block, 4)[0], True)] if len(block) >= 8 else []
+    if not waiting:
+        return True
+    for at, is_first in waiting:
+        if at + 2 > len(block):
+            return True
+        (count,) = struct.unpack_from(f"{order}H", block, at)
+        if at + 2 + 12 * count > len(block):
+            return True
+        for tag, kind, length, value in struct.iter_unpack(f"{order}HHII", block[at + 2 : at + 2 + 12 * count]):
+            size = _BYTES.get(kind, 0) * length
+            if size > _INLINE and value + size > len(block):
+                return True
+            if is_first and tag in (EXIF, GPS):
+                waiting.append((value, False))
+    return False
+
+
 def _claimed(block: bytes, order: str, at: int) -> tuple[int, list[tuple[int, int, int]]]:
     """The bytes that the entries of one directory point at, and type, length and value of those for EXIF and GPS."""
     if at + 2 > len(block):

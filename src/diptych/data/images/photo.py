@@ -25,8 +25,8 @@ from PIL.IptcImagePlugin import getiptcinfo
 from diptych.core.text import plain
 from diptych.data.image_inputs import DEFAULT_LIMITS, EncodedImage, ImageLimits
 
-from .decode import opened
-from .exif_blocks import EXIF, GPS, block_of, is_bomb
+from .decode import Header, header_of, opened
+from .exif_blocks import EXIF, GPS, block_of, is_bomb, is_cut
 from .raw import is_raw
 from .sources import as_ref, read_bytes
 
@@ -52,6 +52,7 @@ _DEGREES = re.compile(r"(\d{1,3}),(\d{1,2}(?:\.\d{1,12})?)(?:,(\d{1,2}(?:\.\d{1,
 # What is left out, in the words of a report.
 BLOCKS = {"exif": "EXIF that cannot be read", "xmp": "XMP that cannot be read", "iptc": "IPTC that cannot be read"}
 BOMB = "EXIF whose entries point at more bytes than it has"
+CUT = "EXIF that ends early, what is behind its end"
 BAD_DATE, BAD_ZONE = "a date that is none", "a zone that is none"
 BAD_PLACE, BAD_RATING = "a place that is none on earth", "a rating other than -1 to 5"
 LONG = f"a text, cut at {MOST_CHARACTERS} characters"
@@ -72,14 +73,19 @@ class Photo:
 
 
 def read_photo(source: EncodedImage, limits: ImageLimits = DEFAULT_LIMITS) -> Photo:
-    """What an encoded image says about itself; nothing is decoded.
+    """What an encoded image says about itself; nothing is decoded. Raises DataError as `read_beginning`."""
+    return read_beginning(source, limits)[1]
+
+
+def read_beginning(source: EncodedImage, limits: ImageLimits = DEFAULT_LIMITS) -> tuple[Header, Photo]:
+    """The header of an encoded image and what it says about itself; it is opened once, and nothing is decoded.
 
     Raises DataError as `read_header` does, for what is no image; never for what is written beside the pixels.
     """
     ref = as_ref(source)
     data = read_bytes(ref, limits)
     with opened(io.BytesIO(data), ref.name, limits) as image:
-        return _Reading(image, data).photo()
+        return header_of(image), _Reading(image, data).photo()
 
 
 class _Reading:
@@ -114,6 +120,8 @@ class _Reading:
         if is_bomb(block_of(image) or (data if image.format == "TIFF" else b"")):
             self._left_out.append(BOMB)
             return
+        if is_cut(block_of(image)):
+            self._left_out.append(CUT)
         # a PNG's own method would decode the image, to find what stands behind its pixels
         exif = super(type(image), image).getexif() if image.format == "PNG" else image.getexif()
         self._exif = dict(exif)

@@ -15,8 +15,9 @@ from diptych.data.image_inputs import DEFAULT_LIMITS, EncodedImage, ImageInput, 
 from diptych.data.sounds import probe, spectrogram
 from diptych.data.video import VideoImage
 
-from .decode import Header, decode, read_header
+from .decode import Header, decode
 from .patches import fitted, pack
+from .photo import Photo, read_beginning
 from .sources import as_ref, read_bytes
 
 _REDUCING_GAP = 2.0  # shrink by whole steps first, down to twice the target; the rest is filtered
@@ -161,12 +162,17 @@ def decode_for(
     return decode(source, limits, at_least=max(_SPARE * preprocess.size, SPARE_PIXELS))
 
 
-def header_for(source: EncodedImage, preprocess: Preprocess, limits: ImageLimits = DEFAULT_LIMITS) -> Header:
-    """What an encoded image, or a sound, says before it is decoded: a sound is as wide as it has frames of 10 ms."""
+def beginning_for(
+    source: EncodedImage, preprocess: Preprocess, limits: ImageLimits = DEFAULT_LIMITS
+) -> tuple[Header, Photo | None]:
+    """What an encoded image, or a sound, says before it is decoded: a sound is as wide as it has frames of 10 ms.
+
+    Of an image also what it says about itself, for which it is not opened again.
+    """
     if not preprocess.is_of_sounds:
-        return read_header(source, limits)
+        return read_beginning(source, limits)
     ref = as_ref(source)
-    return Header(probe(read_bytes(ref, limits), ref.name).frames, preprocess.shape[0], False)
+    return Header(probe(read_bytes(ref, limits), ref.name).frames, preprocess.shape[0], False), None
 
 
 def prepared(

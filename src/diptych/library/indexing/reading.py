@@ -14,7 +14,7 @@ from diptych.core.shapes import Float32, UInt8
 from diptych.core.threads import map_ahead
 from diptych.core.types import BytesImage, ImageRef, Skipped
 from diptych.data.image_inputs import ImageLimits
-from diptych.data.images import Header, Photo, header_for, read_photo, stream, thumbnail
+from diptych.data.images import Header, Photo, beginning_for, stream, thumbnail
 from diptych.data.video import VideoImage, probe
 from diptych.encoders.video import MeanPooledVideo
 from diptych.library.embedding import embedded
@@ -88,8 +88,7 @@ def read_image(image: Unread, preprocess: Preprocess, limits: ImageLimits) -> Re
             data = opened.read(limits.max_bytes + 1)
         limits.check_bytes(len(data), image.path)
         inside = BytesImage(data, image.path)
-        header = header_for(inside, preprocess, limits)
-        photo = None if preprocess.is_of_sounds else read_photo(inside, limits)
+        header, photo = beginning_for(inside, preprocess, limits)
     except DataError as error:
         return Skipped(image.path, error.reason, str(error))
     except OSError as error:
