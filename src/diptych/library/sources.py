@@ -11,7 +11,7 @@ from typing import Any
 
 from diptych.core import checks
 from diptych.core.errors import DataError, Reason
-from diptych.core.file_names import DistinctNames, escape
+from diptych.core.file_names import DistinctNames, escape, unescape
 from diptych.core.notes import Notes
 from diptych.core.text import plain
 from diptych.core.types import BytesImage, FileImage, ImageRef, Pair, Skipped, TarImage
@@ -24,6 +24,7 @@ from diptych.library.store.rows import Row, content_of, description_digest
 from . import card
 
 ANY_SOURCE = SourceOptions()
+_NO_META: Mapping[str, Any] = {}  # one for all images without any
 AWAY, EMPTY = "it is not there", "it is empty"
 
 
@@ -43,7 +44,7 @@ class FoundItem:
     texts: tuple[str, ...] = ()
     split: str | None = None
     group: str | None = None
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=lambda: _NO_META)
     content: str = ""  # of its bytes, where the source gave them; else they have not been read
 
     @property
@@ -72,14 +73,22 @@ class FoundItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundImage(FoundItem):
-    """An image that a source has, and where its bytes are."""
+    """An image that a source has, and where its bytes are.
 
-    ref: ImageRef
+    Of an image in a file of its own nothing is kept but the path, because there may be a million of them.
+    """
+
+    inside: ImageRef | None = None  # of a part of a tar, a table or a video
+
+    @property
+    def ref(self) -> ImageRef:
+        """Where its bytes are."""
+        return self.inside or FileImage(Path(unescape(self.path)))
 
     @property
     def is_inside(self) -> bool:
         """Whether it is part of a tar or a table, where its name is only a label."""
-        return not isinstance(self.ref, FileImage)
+        return self.inside is not None
 
 
 @dataclass(slots=True)
@@ -118,9 +127,9 @@ class Survey:
             if found is None:
                 detail = f"{shown} lists it, but there is no such file"
                 self.skipped.append(Skipped(escape(ref.name), Reason.MISSING, detail))
-            elif isinstance(found.ref, BytesImage):
+            elif isinstance(found.inside, BytesImage):
                 self._with_bytes[shown] = (root, options)
-                self.add(replace(found, ref=BytesImage(b"", found.ref.label)))
+                self.add(replace(found, inside=BytesImage(b"", found.inside.label)))
             else:
                 self.add(self._with_texts_of_its_other_record(found))
         self.skipped += source.skipped
@@ -148,8 +157,8 @@ class Survey:
 
     def images(self) -> Iterator[FoundImage]:
         """All images, ready to be read."""
-        yield from (found for found in self.found.values() if not isinstance(found.ref, BytesImage))
-        left = {path for path, found in self.found.items() if isinstance(found.ref, BytesImage)}
+        yield from (found for found in self.found.values() if not isinstance(found.inside, BytesImage))
+        left = {path for path, found in self.found.items() if isinstance(found.inside, BytesImage)}
         for shown, (root, options) in self._with_bytes.items():
             status, names = root.stat(), DistinctNames()
             for pair, position, ref in _images(open_source(root, options)):
@@ -234,15 +243,14 @@ def _survey_root(root: Path, options: SourceOptions, result: Survey, sounds: boo
         result.folders.append(shown)
         _walk(root, result, sounds)
     elif (is_sound_file if sounds else is_image_file)(root):
-        result.add(_file(root, status, shown))
+        result.add(_file(str(root), status, shown))
     else:
         _survey_source(root, status, options, result)
 
 
-def _file(path: Path, status: os.stat_result, source: str) -> FoundImage:
+def _file(path: str, status: os.stat_result, source: str) -> FoundImage:
     return FoundImage(
-        ref=FileImage(path),
-        path=escape(str(path)),
+        path=escape(path),
         source=source,
         bytes=status.st_size,
         modified_ns=status.st_mtime_ns,
@@ -302,7 +310,7 @@ def _add_entry(entry: os.DirEntry[str], source: str, result: Survey) -> None:
         detail = "it is a pipe or device; expected a file"
         result.skipped.append(Skipped(escape(entry.path), Reason.NOT_AN_IMAGE, detail))
         return
-    result.add(_file(Path(entry.path), status, source))
+    result.add(_file(entry.path, status, source))
 
 
 def _images(source: Iterable[Pair]) -> Iterator[tuple[Pair, int, ImageRef]]:
@@ -334,7 +342,7 @@ def _described(
             return None
         if not stat.S_ISREG(status.st_mode):
             return None
-        ref, written, size, modified = FileImage(path), str(path), status.st_size, status.st_mtime_ns
+        written, size, modified = str(path), status.st_size, status.st_mtime_ns
     elif isinstance(ref, TarImage):
         written = names.give(f"{ref.tar.absolute()}::{ref.member}")
         size, modified = ref.size, listed.st_mtime_ns
@@ -345,7 +353,7 @@ def _described(
     else:  # a part of a video
         written, size, modified = names.give(os.path.abspath(ref.name)), 0, listed.st_mtime_ns  # noqa: PTH100
     return FoundImage(
-        ref=ref,
+        inside=None if isinstance(ref, FileImage) else ref,
         path=escape(written),
         source=source,
         bytes=size,

@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.core.errors import ConfigError, DataError, LibraryError, ModelError, Reason
+from diptych.core.types import FileImage
 from diptych.library import IndexOptions, Library
+from diptych.library.indexing.plan import ImagePlan
+from diptych.library.sources import survey
 
 
 def rows(library):
@@ -37,6 +40,18 @@ def test_a_second_run_embeds_nothing(library, encoder, pictures):
     assert counts(library.index([pictures])) == {"unchanged": 6}
     assert encoder.embedded == 6
     assert library.version == before
+
+
+def test_a_path_is_held_once_for_a_file_and_its_row(filled, pictures):
+    """There may be a million of each."""
+    found = survey([pictures])
+    plan = ImagePlan(filled.opened.store(), found)
+    assert plan.by_path.keys() == found.found.keys()
+    for path, row in plan.by_path.items():
+        image = found.found[path]
+        assert row.path is image.path
+        assert (image.inside, image.ref) == (None, FileImage(Path(path)))
+    assert len({id(row.source) for row in plan.by_path.values()}) == 1
 
 
 def test_vectors_are_those_of_the_encoder(filled, encoder, pictures):

@@ -204,7 +204,7 @@ class ImageRun(IndexRun):
 
     def _work(self) -> Work:
         options = self._options
-        has_videos = any(isinstance(found.ref, VideoImage) for found in self._survey.found.values())
+        has_videos = any(isinstance(found.inside, VideoImage) for found in self._survey.found.values())
         return Work(options.batch_size, options.workers, options.limits, has_videos)
 
     def _unknown(self) -> Iterator[ImageRef]:

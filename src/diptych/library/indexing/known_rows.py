@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
+from diptych.library.sources import FoundImage
 from diptych.library.store.protocol import Part, Store, cells
 from diptych.library.store.rows import is_owned, new_id
 from diptych.library.store.trash import is_of_gone
@@ -30,18 +32,26 @@ class KnownRow:
 
 
 class KnownRows:
-    """Rows of one kind, read once. `is_of_kind` says which; the ids are those of all rows."""
+    """Rows of one kind, read once. `is_of_kind` says which; the ids are those of all rows.
 
-    def __init__(self, store: Store, is_of_kind: Callable[[KnownRow], bool] = lambda row: True) -> None:
+    `paths` are held already: paths that are equal to one of them are not held twice.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        is_of_kind: Callable[[KnownRow], bool] = lambda row: True,
+        paths: Mapping[str, FoundImage] = MappingProxyType({}),
+    ) -> None:
         self.ids: set[str] = set()
         self.live: list[KnownRow] = []
         self.deleted: list[KnownRow] = []  # what somebody put into the trash: it stays there
         self.returning: defaultdict[str, list[KnownRow]] = defaultdict(list)  # by content: what indexing put there
-        for row in _scanned(store, "live"):
+        for row in _scanned(store, "live", paths):
             self.ids.add(row.id)
             if is_of_kind(row):
                 self.live.append(row)
-        for row in _scanned(store, "trash"):
+        for row in _scanned(store, "trash", paths):
             self.ids.add(row.id)
             if is_of_kind(row) and is_of_gone(row.batch) and not is_owned(row.path):
                 self.returning[row.content].append(row)
@@ -65,6 +75,19 @@ class KnownRows:
         return found
 
 
-def _scanned(store: Store, part: Part) -> Iterator[KnownRow]:
+def _scanned(store: Store, part: Part, paths: Mapping[str, FoundImage]) -> Iterator[KnownRow]:
+    """The rows; of equal paths, sources and digests, which many rows share, one copy is held."""
     names = ("id", "path", "source", "content", "bytes", "modified_ns", "digest", "batch")
-    return (KnownRow(*row) for row in cells(store, *names, part=part))
+    shared: dict[str, str] = {}
+    for identifier, path, source, content, size, modified_ns, digest, batch in cells(store, *names, part=part):
+        found = paths.get(path)
+        yield KnownRow(
+            identifier,
+            path if found is None else found.path,
+            shared.setdefault(source, source),
+            content,
+            size,
+            modified_ns,
+            shared.setdefault(digest, digest),
+            batch,
+        )

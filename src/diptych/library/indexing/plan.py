@@ -26,7 +26,7 @@ class ImagePlan(KnownRows):
     """
 
     def __init__(self, store: Store, survey: Survey, *, prune: bool = False) -> None:
-        super().__init__(store)
+        super().__init__(store, paths=survey.found)
         self.by_path: dict[str, KnownRow] = {}
         self.by_content: defaultdict[str, list[KnownRow]] = defaultdict(list)
         for row in self.live:
