@@ -53,6 +53,7 @@ CASES = (
     Case("index {photos} --library other --store milvus://127.0.0.1:9/x", ("milvus",)),
     Case("index {photos} --library s3://bucket/x", ("s3",)),
     Case("index {photos} --library clips --videos", ("video",)),
+    Case("index {photos} --library {library} --ocr", ("ocr",)),
     Case("index {photos} --library {library} --engine ray", ("cluster",)),
     Case("index {photos} --library {library} --reranker no-such", fails=4),
     Case("index {photos} --library {library} --reranker blip:no-such", ("train",)),

@@ -73,7 +73,7 @@ class Found:
 
     Where the cross-encoder ranked it holds `cosine` and, if calibrated, `probability`; where a model ranked that judges
     pairs itself (SigLIP), its `probability`; where they were asked for, `why`, and with only_relevant `belongs`, the
-    calibrated probability that it belongs to the query.
+    calibrated probability that it belongs to the query, and with ocr `words_in_image`.
     """
 
     hits: tuple[Hit, ...]
@@ -290,6 +290,7 @@ def _search(
     candidates: int | None = None,
     budget_ms: float | None = None,
     only_relevant: bool = False,
+    ocr: bool = False,
     explain: bool = False,
 ) -> _Call[Found]:
     """The k nearest images to words, an image (path or bytes), a vector or a sum of terms, best first.
@@ -298,11 +299,18 @@ def _search(
     `sort`: the order of the k nearest: score, taken (the newest photo first) or size (most pixels first).
     `rerank`: the cross-encoder orders the first `candidates` (as many as fit it, or `budget_ms`).
     `only_relevant`: those that hardly belong to the words or the image are left out, and counted in `hidden`.
+    `ocr`: images are found by the words inside them too.
     `explain`: the first three say why.
     """
     options = {"k": k, "filter": list(filter), "where": where, "language": language, "rerank": rerank}
     options |= {"near": near and {"latitude": near[0], "longitude": near[1], "km": km}, "sort": sort}
-    options |= {"candidates": candidates, "budget_ms": budget_ms, "explain": explain, "only_relevant": only_relevant}
+    options |= {
+        "candidates": candidates,
+        "budget_ms": budget_ms,
+        "explain": explain,
+        "only_relevant": only_relevant,
+        "ocr": ocr,
+    }
     return _Call("POST", f"/libraries/{library}/search", _found, {"json": {**_as_query(query), **options}})
 
 
@@ -529,6 +537,7 @@ def _as_why(found: Any) -> Why:
 def _meta(hit: Mapping[str, Any]) -> dict[str, Any]:
     likely = hit.get("relevance") if hit.get("relevance") is not None else hit.get("probability")
     judged = {"cosine": hit.get("cosine"), "probability": likely, "why": hit.get("why"), "belongs": hit.get("belongs")}
+    judged["words_in_image"] = hit.get("words")
     judged = {key: value for key, value in judged.items() if value is not None}
     if "why" in judged:
         judged["why"] = _as_why(judged["why"])

@@ -404,6 +404,15 @@ def test_only_relevant_hits(search, collection, tmp_path):
         assert words in err
 
 
+def test_words_inside_images_are_asked_for_by_words_alone(search, collection):
+    for arguments, code, words in (
+        (["gate", "--ocr"], 4, "do so: diptych index FOLDER --library LIBRARY --ocr"),
+        (["--image", collection / "photos" / "red.png", "--ocr"], 2, "give words, or leave it out"),
+    ):
+        found, _, err = search(*arguments)
+        assert (found, words in err) == (code, True)
+
+
 def test_other_models_claim_no_probability(search):
     _, out, _ = search("a dog", "--json")
     assert all("probability" not in hit["meta"] for hit in hits(out))

@@ -152,6 +152,13 @@ class FakeStore:
         self._kept.rows_given += sum(map(len, found))
         return found
 
+    def check_words(self) -> None:
+        raise LibraryError("words in images cannot be searched on this server; leave --ocr out")
+
+    def worded(self, text: str, k: int, where: Where | None = None) -> list[str]:
+        self.check_words()
+        return []
+
     def compact(self, keep_seconds: float) -> None:
         self._kept.requests["compact"] += 1
 

@@ -50,6 +50,8 @@ def index(
     engine: Annotated[Literal["local", "ray"], Parameter(help=_ENGINE)] = "local",
     address: Annotated[str | None, Parameter(help=_ADDRESS)] = None,
     reranker: Annotated[RerankerAddress | None, Parameter(help=_RERANKER)] = None,
+    ocr: Annotated[bool, Parameter(negative=())] = False,
+    ocr_seconds: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 30.0,
     prune: bool = False,
     videos: bool = False,
     texts: bool = False,
@@ -73,6 +75,7 @@ def index(
         diptych index ~/Pictures --library team.library --store milvus://localhost:19530/pictures
         diptych index ~/Pictures --library s3://photos/holidays
         diptych index /shared/photos --library /shared/photos.library --engine ray --address head.example:6379
+        diptych index ~/Screenshots --library ~/screenshots.library --ocr
         diptych index clips/ --videos --library clips.library
         diptych index clips/ --videos --library clips.library --reranker runs/cross-encoder-video/model
         diptych index captions.csv --texts --library captions.library
@@ -97,9 +100,18 @@ def index(
             images or texts, not both.
         moment_seconds: Length of a moment in seconds; longer where a video would have more than 240 moments.
         moment_frames: Frames that stand for a moment; a model trained on frames reads as many as it was trained on.
+        ocr: Also read the words inside all images of the library that were not read yet, so that search --ocr finds
+            images by them; it takes seconds an image. After an interruption the same command continues.
+        ocr_seconds: Images whose words take longer to read are left without, and counted.
         prune: Also put into the trash what is not found because its whole folder is missing or empty.
     """
     given = dict(locals())
+    if not ocr and ocr_seconds != signature(index).parameters["ocr_seconds"].default:
+        raise ConfigError("--ocr-seconds is the time for an image of --ocr; add --ocr, or leave it out")
+    if ocr:
+        from diptych.data.words import WordReader
+
+        words = WordReader(ocr_seconds)  # before anything is read
     if videos:
         need("av", "diptych index --videos")
     if engine == "ray":
@@ -141,12 +153,21 @@ def index(
         else:  # the other way round, so that a wrong name makes no library
             found = survey(paths, options=source, sounds=_reads_sounds(model, common.device))
             collection = _opened(library, model, store, common.device)
+        if ocr:
+            collection.opened.store().check_words()
         limits = ImageLimits(max_bytes=int(max_megabytes * 1e6), max_pixels=int(max_megapixels * 1e6))
         options = IndexOptions(batch_size=batch_size, workers=workers, limits=limits, prune=prune)
         report = collection.index(found, options=options, progress=progress, engine=workers_elsewhere)
     value, text = report.to_json(), _described(report, library)
     if cross_encoder is not None:
         text = f"{text}\n{_add_tokens(collection, library, cross_encoder, value, common)}"
+    if ocr:
+        with words:
+            read = collection.read_words(words, progress=common.progress())
+        value["words"] = read.to_json()
+        text = "\n".join(
+            [text, read.to_text(), *shortened([f"  {_brief(one.name, one.detail)}" for one in read.skipped])]
+        )
     common.show(value, text, [*report.notes, *collection.unfamiliar()])
     _check_any(report, "images")
 

@@ -21,6 +21,7 @@ from diptych.library import Library
 from diptych.library import query as queries
 from diptych.library.store import text_of
 from diptych.library.view import TAKEN
+from diptych.library.words import WORDS
 
 from .outputs import PNG, check_file
 from .places import Km, Place, narrowed
@@ -55,6 +56,7 @@ def search(
     cut: bool = False,
     only_relevant: Annotated[bool, Parameter(negative=())] = False,
     calibration: Path | None = None,
+    ocr: Annotated[bool, Parameter(negative=())] = False,
     rerank: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
     reranker: Annotated[RerankerAddress | None, Parameter(help=_RERANKER)] = None,
     budget_ms: float | None = None,
@@ -78,6 +80,7 @@ def search(
         diptych search sunset --library all.library --near 35.34,25.13 --km 20
         diptych search sunset --library all.library --sort taken -k 50
         diptych search "a unicorn" --library all.library --only-relevant
+        diptych search "gate 42" --library all.library --ocr
         diptych search sunset --library all.library --null | xargs -0 ls -l
         diptych search --library all.library -- "-5 degrees"
 
@@ -100,6 +103,8 @@ def search(
             pairs that belong together. Nothing is shown where nothing of the kind is there.
         calibration: What --only-relevant judges by where the model comes with no calibration: the JSON file of diptych
             relate --calibrate.
+        ocr: Find images by the words inside them too, where diptych index --ocr read them; both lists are joined by
+            their ranks.
         rerank: Re-rank this many of the nearest images; 0 for none. Images without tokens get theirs now, which are
             kept (`diptych rerank prepare` makes those of all beforehand).
         budget_ms: Re-rank as many images as this many milliseconds allow.
@@ -117,6 +122,8 @@ def search(
         raise ConfigError(
             "--only-relevant judges hits of words or of --image; leave it out with --like or --by-generated"
         )
+    if ocr and not text:
+        raise ConfigError("--ocr looks for words inside images; give words, or leave it out")
     if calibration is not None and not only_relevant:
         raise ConfigError("--calibration is what --only-relevant judges by; add --only-relevant")
     collection = Library.open(library, model, device=common.device)
@@ -151,6 +158,7 @@ def search(
                 budget_ms=budget_ms,
                 only_relevant=only_relevant,
                 calibration=calibration,
+                ocr=ocr,
             )
         kinds = {
             queries.QueryWarning: "plain_words",
@@ -231,7 +239,8 @@ def _place(hit: Hit) -> str:
     if (text := text_of(hit.meta)) is not None:
         return f"{one_line(' '.join(text.split()))}  ({one_line(str(hit.meta['record']))})"
     if "video" not in hit.meta:
-        return one_line(hit.path or "")
+        words = f"  (in it: {hit.meta[WORDS]})" if WORDS in hit.meta else ""
+        return one_line(hit.path or "") + words
     return f"{one_line(hit.meta['video'])}  {hit.meta['start']:.1f}-{hit.meta['end']:.1f} s"
 
 

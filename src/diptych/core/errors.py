@@ -24,6 +24,7 @@ class Reason(StrEnum):
     NOT_A_VIDEO = "not_a_video"
     NO_FRAMES = "no_frames"
     NOT_A_SOUND = "not_a_sound"
+    TOO_SLOW = "too_slow"
 
 
 def first_line(error: BaseException) -> str:

@@ -34,6 +34,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "fast": ("faiss",),
     "heif": ("pillow_heif",),
     "raw": ("rawpy",),
+    "ocr": ("rapidocr",),
     "milvus": ("pymilvus",),
     "s3": ("obstore",),
     "cluster": ("ray",),

@@ -167,6 +167,7 @@ class Library:
     attach = _method_of("searcher", Searcher.attach)
     reordered = _method_of("searcher", Searcher.reordered)
     judge = _method_of("searcher", Searcher.judge)
+    with_words = _method_of("searcher", Searcher.with_words)
     get = _method_of("reader", Reader.get)
     items = _method_of("reader", Reader.items)
     some = _method_of("reader", Reader.some)
@@ -194,6 +195,7 @@ class Library:
     index_videos = _method_of("indexer", Indexer.index_videos)
     index_texts = _method_of("indexer", Indexer.index_texts)
     add_tokens = _method_of("indexer", Indexer.add_tokens)
+    read_words = _method_of("indexer", Indexer.read_words)
     knows = _method_of("indexer", Indexer.knows)
 
     add = _method_of("writer", Writer.add)

@@ -24,9 +24,18 @@ from diptych.core.shapes import Float32
 from diptych.core.text import one_line
 from diptych.core.types import BytesImage, Hit
 from diptych.library.store.near import Near
-from diptych.library.store.rows import Row, location, text_of
+from diptych.library.store.rows import WORDS, Row, location, text_of
 from diptych.library.store.trash import newest_first
-from diptych.library.store.where import LATITUDE, LONGITUDE, AllOf, Where, column_of, condition, without_place
+from diptych.library.store.where import (
+    LATITUDE,
+    LONGITUDE,
+    AllOf,
+    Condition,
+    Where,
+    column_of,
+    condition,
+    without_place,
+)
 from diptych.library.view import SIZE, TAKEN, Points, Ranking, RowFacts, Snapshot
 
 from . import ordering
@@ -60,6 +69,7 @@ class Info:
     bytes_on_disk: int
     columns: dict[str, str]
     store: str = LANCE  # where the rows are: "lance" in the folder, or the address of a server
+    with_words: int | None = None  # images in which words were read; None where none were looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +341,7 @@ class Reader:
     def info(self) -> Info:
         """What the library holds."""
         opened, about = self._opened, self._opened.card
+        columns = self.columns()
         return Info(
             folder=shown(opened.folder),
             images=opened.store().count(),
@@ -340,8 +351,9 @@ class Reader:
             created=about.created,
             version=opened.view.version or "",
             bytes_on_disk=_bytes(opened.folder),
-            columns=self.columns(),
+            columns=columns,
             store=about.store,
+            with_words=opened.store().count(where=Condition(WORDS, "not null")) if WORDS in columns else None,
         )
 
     def unfamiliar(self) -> tuple[Note, ...]:

@@ -49,6 +49,7 @@ class Searcher:
         sort: str = SCORE,
         only_relevant: bool = False,
         calibration: Calibrations | str | Path | None = None,
+        ocr: bool = False,
     ) -> list[Hit]:
         """The k nearest images to words, a sum (see `query`), an image's path, or a vector; best first.
 
@@ -67,6 +68,8 @@ class Searcher:
         `relevant`). The others have it in their meta as `belongs`. `calibration` is one of `diptych relate
         --calibrate`, or its file, where the model comes with none.
 
+        With `ocr` images are found by the words inside them too, where `index --ocr` read some (see `with_words`).
+
         Warns (`QueryWarning`) of plain words that read like a sum or an image's name, and of words that are longer than
         the model reads, or that the re-ranker does not know, and of hits that are hidden. Raises LimitError, DataError
         or ConfigError for a query, k or filter that cannot be used, or where nothing is calibrated; LibraryError
@@ -74,6 +77,8 @@ class Searcher:
         """
         queries.check_k(k)
         self._reader.check_sort(sort)
+        if ocr:
+            self._check_words(query)
         is_reranked = bool(rerank) or budget_ms is not None
         judge = self._judge_of(query, calibration, is_reranked) if only_relevant else None
         if is_reranked:
@@ -85,6 +90,8 @@ class Searcher:
             if (said := relevant.to_text()) is not None:
                 warnings.warn(queries.HiddenWarning(said, relevant.hidden), stacklevel=3)
             found = relevant.hits
+        if ocr:
+            found = self.with_words(str(query), found, k, where)
         return self._reader.in_order(found, sort)
 
     def attach(self, reranker: Reranker) -> None:
@@ -165,6 +172,30 @@ class Searcher:
             calibration=calibration,
             reranker=self.reranker if is_reranked else None,
         )
+
+    def with_words(self, text: str, nearest: Sequence[Hit], k: int, where: str | Where | None = None) -> list[Hit]:
+        """The k best of the hits of a search for `text` and of the images in which its words were read.
+
+        Both are joined by their ranks (see `words`); a hit by words says them as `words_in_image` in its meta, and is
+        shown however its image is judged. Raises LibraryError where no words were read.
+        """
+        from . import words
+
+        store = self._opened.store()
+        found = store.worded(text, k, None if where is None else self._opened.parsed(where))
+        known = {row.id: str((row.photo or {}).get("words", "")) for row in store.get(found, vectors=False)}
+        found = [one for one in found if words.holds_half(known.get(one, ""), text)]
+        hits = [
+            Hit(rank, one.id, 0.0, one.path, {**one.meta, words.WORDS: words.shown(known[one.id])}, words.ALONE)
+            for rank, one in enumerate(self._reader.facts(found))
+        ]
+        return words.fused(nearest, hits, k)
+
+    def _check_words(self, query: Query) -> None:
+        """Raise ConfigError for anything but words, LibraryError where words in images cannot be searched."""
+        if not isinstance(query, str) or len(queries.parse(query)) != 1:
+            raise ConfigError("only plain words can be looked for inside images, found a sum, an image or a vector")
+        self._opened.store().check_words()
 
     def _judge_of(self, query: Query, calibration: Calibrations | str | Path | None, is_reranked: bool) -> Judge:
         is_words = isinstance(query, str) and len(queries.parse(query)) == 1

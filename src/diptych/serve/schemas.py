@@ -118,6 +118,11 @@ class SearchRequest(Request):
         description="Leave out those of the k nearest that hardly belong to `text` or `image`, and count them in "
         "`hidden`; where the library's feature `relevant` is true",
     )
+    ocr: bool = Field(
+        default=False,
+        description="Find images by the words inside them too, where `diptych index --ocr` read some (the library has "
+        "the column PHOTO_WORDS): with `text` alone",
+    )
     explain: bool = Field(default=False, description="Explain the first three hits: see `why`")
     on_map: bool = Field(default=False, description="Say where hits and query lie on the map")
 
@@ -160,7 +165,8 @@ class Item(BaseModel):
     meta: dict[str, Any] = {}
     photo: dict[str, Any] = Field(
         default={},
-        description="What the image says about itself: taken, taken_zone, camera, lens, rating, title, keywords; "
+        description="What the image says about itself: taken, taken_zone, camera, lens, rating, title, keywords, "
+        "words (read in the image); "
         "latitude and longitude only where paths are given. Not in hits.",
     )
 
@@ -174,7 +180,9 @@ class Hit(Item):
     relevance: float | None = Field(
         default=None, description="Calibrated probability in [0, 1] that this is right, where the cross-encoder ranked"
     )
-    cosine: float | None = Field(default=None, description="Where the cross-encoder ranked: the cosine")
+    cosine: float | None = Field(
+        default=None, description="Where the cross-encoder, or the fusion with words in images, ranked: the cosine"
+    )
     probability: float | None = Field(
         default=None,
         description="The model's own probability that image and text belong together, where it has one (SigLIP) and "
@@ -185,6 +193,7 @@ class Hit(Item):
         description="Where only_relevant was asked for: calibrated probability in [0, 1] that this belongs to the "
         "query rather than to another one",
     )
+    words: str | None = Field(default=None, description="Where it was found by the words inside it: these")
     why: Why | None = None
     x: float | None = None
     y: float | None = None

@@ -23,6 +23,11 @@ def info(*, library: LibraryFolder, common: Common = Common()) -> None:
         f"{found.folder}: {number(found.images, 'image')}, {found.bytes_on_disk / 1e6:.1f} MB",
         f"model {found.model} (fingerprint {found.fingerprint}, {found.dim} dimensions), made {found.created}",
         f"rows: {_place(found.store, library)}",
+        *(
+            []
+            if found.with_words is None
+            else [f"words: read in {number(found.with_words, 'image')}, for search --ocr"]
+        ),
         "columns: " + ", ".join(f"{name} ({kind})" for name, kind in found.columns.items()),
     ]
     common.show(asdict(found), "\n".join(lines))

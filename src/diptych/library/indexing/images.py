@@ -375,6 +375,8 @@ class ImageRun(IndexRun):
         found = reuse.found
         row = found.row(reuse.id, source.content, (source.width, source.height), source.vector)
         row = replace(row, photo=source.photo if reuse.photo is None else reuse.photo)
+        if source.photo and "words" in source.photo:  # of the same bytes
+            row = replace(row, photo={**(row.photo or {}), "words": source.photo["words"]})
         if reuse.former is None:  # a copy; it starts with what is known about the other
             return row if found.described else replace(kept(row, source, source_speaks=False), title=None)
         return self.in_place_of(stored.get(reuse.former, source), row, source_speaks=found.described)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from diptych.core import checks
 from diptych.core.errors import LibraryError
 from diptych.core.file_names import escape
 from diptych.core.protocols import SILENT, CrossEncoder, Progress
+from diptych.core.types import BytesImage
 from diptych.library.encoder import with_images
 from diptych.library.opened import Opened
 from diptych.library.store.below import known_below
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from diptych.library.tokens import TokenReport
 
     from .engine import Engine
+    from .words import WordReport
 
 _KEEP_SECONDS = 3600.0  # old versions that a reader may still be using
 _COMPACT_FROM = 20  # versions; fewer are not worth the work after a run
@@ -154,6 +156,18 @@ class Indexer:
                 "re-ranking are kept for images and moments of videos only"
             )
         return replace(report, others=dict(others))
+
+    def read_words(self, reader: Callable[[BytesImage], str], *, progress: Progress = SILENT) -> WordReport:
+        """Read the words inside every image that was never asked, so that `search` finds images by them too.
+
+        `reader` gives the words of an image, such as a `data.words.WordReader`; an image that it refuses by a DataError
+        is skipped and named, and asked again next time. Interrupted, it goes on where it was. Needs no model.
+
+        Raises LibraryError for a library of texts, or one on a Milvus server.
+        """
+        from .words import read_words
+
+        return read_words(self._opened, reader, progress)
 
     def knows(self, root: str) -> bool:
         """Whether there are rows of a source, or at or below a path; by its written form."""

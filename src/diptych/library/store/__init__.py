@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from .near import Near
 from .row_codec import column_name
-from .rows import Row, content_of, location, text_of
+from .rows import WORDS, Row, content_of, location, text_of
 from .where import AllOf, AnyOf, Condition, FilterError, Where, column_of, columns_of, condition
 
 
@@ -21,6 +21,6 @@ def parse_where(text: str, columns: Mapping[str, str]) -> Where:
 
 
 __all__ = [
-    "AllOf", "AnyOf", "Condition", "FilterError", "Near", "Row", "Where", "column_name", "column_of", "columns_of",
-    "condition", "content_of", "location", "parse_where", "text_of",
+    "WORDS", "AllOf", "AnyOf", "Condition", "FilterError", "Near", "Row", "Where", "column_name", "column_of",
+    "columns_of", "condition", "content_of", "location", "parse_where", "text_of",
 ]  # fmt: skip

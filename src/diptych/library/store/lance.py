@@ -28,7 +28,7 @@ from . import leases
 from .lance_filter import literal, to_sql
 from .protocol import Part, earlier_layout
 from .row_codec import MOST_EXTRA_COLUMNS, STORED, cast, from_cells, new_columns, to_cells
-from .rows import COLUMNS, PHOTO_COLUMNS, TRASH_COLUMNS, Row
+from .rows import COLUMNS, PHOTO_COLUMNS, TRASH_COLUMNS, WORDS, Row
 from .where import AllOf, Condition, Where
 
 TABLE = "pictures"  # its name on disk
@@ -212,6 +212,26 @@ class LanceStore:
             found.append([(line["id"], 1.0 - line["_distance"]) for line in lines])
         return found
 
+    def check_words(self) -> None:
+        """Words can be searched."""
+
+    def worded(self, text: str, k: int, where: Where | None = None) -> list[str]:
+        """Ids of live rows whose words in the image hold words of a text, best first by Lance's full-text search.
+
+        Raises LibraryError where no words were read, or their index was not finished.
+        """
+        if WORDS not in self._table.schema.names:
+            raise LibraryError(
+                "no words were read in the images of this library; do so: diptych index FOLDER --library LIBRARY --ocr"
+            )
+        if not any(WORDS in index.columns for index in self._table.list_indices()):
+            raise LibraryError("the words have no index yet; finish it: diptych library compact --library LIBRARY")
+        with one_line_errors("the words cannot be searched"):
+            query = self._table.search(text, query_type="fts", fts_columns=WORDS)
+            query = query.where(_among("live", where), prefilter=True).select(["id", "_score"]).limit(k)
+            found = query.to_arrow().to_pylist()
+        return [line["id"] for line in sorted(found, key=lambda line: (-line["_score"], line["id"]))]
+
     def compact(self, keep_seconds: float) -> None:
         """Merge small files, bring the indexes up to date, and drop versions older than `keep_seconds`.
 
@@ -229,9 +249,15 @@ class LanceStore:
         self._make_durable()
 
     def _add_indexes(self) -> None:
-        """In a large table, index the columns that find single rows. New rows are scanned until a compaction."""
-        from lancedb.index import BTree
+        """Index the words in images and, in a large table, the columns that find single rows.
 
+        New rows are scanned until a compaction.
+        """
+        from lancedb.index import FTS, BTree
+
+        if WORDS in self._table.schema.names and not any(WORDS in one.columns for one in self._table.list_indices()):
+            plain = FTS(with_position=False, stem=False, remove_stop_words=False, ascii_folding=True)  # any language
+            self._table.create_index(WORDS, config=plain)
         if self._table.count_rows() >= _INDEXED_FROM:
             there = {column for index in self._table.list_indices() for column in index.columns}
             for column in _INDEXED:

@@ -267,6 +267,18 @@ class MilvusStore:
                     break
         return chosen[:limit]
 
+    def check_words(self) -> None:
+        """Raise LibraryError: words are not searched by the server."""
+        raise LibraryError(
+            "words in images can be read and searched in a library in a folder or on object storage, not on a Milvus "
+            "server; leave --ocr out"
+        )
+
+    def worded(self, text: str, k: int, where: Where | None = None) -> list[str]:
+        """As `check_words`."""
+        self.check_words()
+        return []
+
     def search(
         self, vectors: Float32[np.ndarray, "q d"], k: int, where: Where | None = None
     ) -> list[list[tuple[str, float]]]:

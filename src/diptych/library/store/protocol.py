@@ -66,6 +66,12 @@ class Store(Scannable, Protocol):
     ) -> list[list[tuple[str, float]]]:
         """The store's own search among live rows, for several unit vectors: for each (id, cosine), best first."""
 
+    def check_words(self) -> None:
+        """Raise LibraryError where words in images cannot be searched."""
+
+    def worded(self, text: str, k: int, where: Where | None = None) -> list[str]:
+        """Ids of live rows whose PHOTO_WORDS hold words of a text, best first by BM25."""
+
     def compact(self, keep_seconds: float) -> None:
         """Merge small files and drop versions older than `keep_seconds`."""
 

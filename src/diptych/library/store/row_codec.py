@@ -92,6 +92,8 @@ def photo_cells(row: Row) -> dict[str, Any]:
         cells["PHOTO_TAKEN"] = clock_ns(taken)
     if (keywords := cells.get("PHOTO_KEYWORDS")) is not None:
         cells["PHOTO_KEYWORDS"] = ", ".join(keywords)
+    if cells.get("PHOTO_WORDS") == "":  # it was asked, and has none
+        cells["PHOTO_WORDS"] = None
     return cells
 
 

@@ -45,6 +45,7 @@ COLUMNS = {
 # What `--where` can ask about what photos say about themselves (`data.images.Photo`): column -> kind. No metadata gets
 # a name in capitals, so these are never mixed up with columns of a source's own. PHOTO_TAKEN is in nanoseconds.
 PHOTO = "PHOTO_"
+WORDS = f"{PHOTO}WORDS"
 PHOTO_COLUMNS = {
     "PHOTO_TAKEN": "timestamp",
     "PHOTO_TAKEN_ZONE": "text",
@@ -55,6 +56,7 @@ PHOTO_COLUMNS = {
     "PHOTO_RATING": "number",
     "PHOTO_TITLE": "text",
     "PHOTO_KEYWORDS": "text",
+    WORDS: "text",  # read in the image itself, by `index --ocr`
 }
 # When a row went into the trash (nanoseconds since 1970, UTC), and in which deletion; null in rows that are not there.
 TRASH_COLUMNS = {"deleted_at": "integer", "batch": "text"}

@@ -96,6 +96,14 @@ class JournalledStore:
         """The store's own search among live rows: for each vector (id, cosine), best first."""
         return self._store.search(vectors, k, where)
 
+    def check_words(self) -> None:
+        """As the store's."""
+        self._store.check_words()
+
+    def worded(self, text: str, k: int, where: Where | None = None) -> list[str]:
+        """Ids of live rows by the words inside their images, best first."""
+        return self._store.worded(text, k, where)
+
     def write(self, rows: Sequence[Row], remove: Collection[str] = ()) -> None:
         """Insert or replace rows and remove others; durable, and in the journal, on return."""
         before = self._token()

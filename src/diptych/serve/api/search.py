@@ -15,7 +15,9 @@ from diptych.core.text import plain
 from diptych.library import Answer
 from diptych.library.own_probability import Asked, own_probabilities
 from diptych.library.relevant import BELONGS, Judge
+from diptych.library.store import WORDS as COLUMN
 from diptych.library.store import Where
+from diptych.library.words import WORDS
 from diptych.serve.libraries import ServedLibrary
 
 from .. import explaining, filters, projection
@@ -113,6 +115,13 @@ async def _check_features(asked: SearchRequest, served: ServedLibrary) -> None:
                              "and diptych rerank fit fits it to the library's model.")  # fmt: skip
         if asked.text is None:
             raise ServeError(422, "bad_request", "only words can be re-ranked", "Give text, or leave rerank out.")
+    if asked.ocr:
+        if asked.text is None:
+            raise ServeError(422, "bad_request", "only words can be looked for inside images",
+                             "Give text, or leave ocr out.")  # fmt: skip
+        if COLUMN not in await served.columns():
+            raise ServeError(422, "no_words", "no words were read in the images of this library",
+                             "Read them with diptych index --ocr, or leave ocr out.")  # fmt: skip
     if asked.explain and not _words(asked):
         raise ServeError(422, "bad_request", "only words can be explained", "Give words, or leave explain out.")
 
@@ -188,8 +197,10 @@ async def _found(
         relevant = await served.read(judge, nearest, asked.text or "")
         nearest, hidden = relevant.hits, relevant.hidden
         hints += relevant.notes
+    if asked.ocr:
+        nearest = await served.read(served.library.with_words, asked.text, nearest, asked.k, where)
     listed = await served.read(served.library.in_order, nearest, asked.sort, hints)
-    hits = _hits(listed, served, paths, plan, None if depth else kind)
+    hits = _hits(listed, served, paths, plan, None if depth or asked.ocr else kind)
     if asked.explain:
         await _explained(service, served, asked, hits)
     return SearchResponse(
@@ -218,7 +229,7 @@ def _hits(
         meta, judged = dict(one.meta), _is_judged(one, served)
         cosine = meta.pop("cosine", None) if one.scored_by != "cosine" else None
         relevance = meta.pop("probability", None) if judged else None
-        belongs = meta.pop(BELONGS, None)
+        belongs, words = meta.pop(BELONGS, None), meta.pop(WORDS, None)
         if judged:
             meta.pop("nothing_matches", None)
         x, y = (None if plan is None else plan.place(one.id)) or (None, None)
@@ -232,6 +243,7 @@ def _hits(
                 cosine=cosine,
                 probability=probability,
                 belongs=belongs,
+                words=words,
                 x=x,
                 y=y,
                 **facts_of(one.path, meta, paths=paths),

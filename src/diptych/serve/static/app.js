@@ -91,7 +91,7 @@ async function search() {
   const rerank = state.closely && asked.text !== undefined;
   const only_relevant = state.library.features.relevant && !state.rest && asked.text !== undefined;
   const isByDate = filters.timeline.isOpen;
-  const body = { ...asked, k: state.k, filter: filters.active, on_map: state.map, rerank, only_relevant, sort: isByDate ? "taken" : "score" };
+  const body = { ...asked, k: state.k, filter: filters.active, on_map: state.map, rerank, only_relevant, ocr: asked.text !== undefined && "PHOTO_WORDS" in state.library.columns, sort: isByDate ? "taken" : "score" };
   $("results").classList.add("busy");
   try {
     const found = await api.search(state.library.name, body, asking.signal);

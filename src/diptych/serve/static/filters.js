@@ -18,7 +18,7 @@ const NICE = {
   bytes: "size in bytes", modified: "date changed", texts: "description", suffix: "file type", name: "file name",
   PHOTO_TAKEN: "photo: date taken", PHOTO_TAKEN_ZONE: "photo: time zone", PHOTO_CAMERA: "photo: camera", PHOTO_LENS: "photo: lens",
   PHOTO_LATITUDE: "photo: latitude", PHOTO_LONGITUDE: "photo: longitude", PHOTO_RATING: "photo: rating",
-  PHOTO_TITLE: "photo: title", PHOTO_KEYWORDS: "photo: keywords",
+  PHOTO_TITLE: "photo: title", PHOTO_KEYWORDS: "photo: keywords", PHOTO_WORDS: "photo: words in it",
 };
 
 export class Filters {

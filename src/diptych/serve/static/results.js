@@ -77,6 +77,7 @@ export class Results {
     if (hit.relevance !== null && hit.relevance !== undefined) {
       return h("span", { class: "score", title: "How likely this is what you look for" }, percent(hit.relevance));
     }
+    if (hit.words) return h("span", { class: "score", title: `Words in it: ${hit.words}` }, "words in it");
     const share = best > 0 ? Math.max(0, hit.score / best) : 0;
     return h("meter", { min: 0, max: 1, value: share.toFixed(3), title: `nearness ${hit.score.toFixed(3)}`, "aria-label": `nearness ${hit.score.toFixed(2)}` });
   }

@@ -1,0 +1,103 @@
+"""The words inside the images of a library, read once for each image that was never asked."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from diptych.core.batched import batched
+from diptych.core.errors import DataError, Interrupted, LibraryError, Reason
+from diptych.core.protocols import SILENT, Progress
+from diptych.core.text import plain
+from diptych.core.types import BytesImage, Skipped
+from diptych.library.images import Wanted, read_again
+from diptych.library.kinds import holds_texts, video_of
+from diptych.library.opened import Opened
+from diptych.library.store.protocol import cells
+from diptych.library.writer import WAIT, Writer
+
+MOST_CHARACTERS = 2_000  # of one image; what is longer is cut
+_COMMIT = 32  # images whose words become durable together
+_KEEP_SECONDS = 3600.0  # old versions that a reader may still be using
+
+
+@dataclass(frozen=True, slots=True)
+class WordReport:
+    """What reading words did."""
+
+    read: int
+    with_words: int  # of those that were read
+    known: int  # images whose words had been read before
+    cut: int  # whose words were cut
+    skipped: tuple[Skipped, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        counts = {"read": self.read, "with_words": self.with_words, "known": self.known, "cut": self.cut}
+        return {**counts, "skipped": [one.to_json() for one in self.skipped]}
+
+    def to_text(self) -> str:
+        """The counts, on one line."""
+        reasons = Counter(one.reason.value for one in self.skipped)
+        skipped = f", skipped: {', '.join(f'{count} {name}' for name, count in sorted(reasons.items()))}"
+        cut = f", {self.cut} cut after {MOST_CHARACTERS:,} characters"
+        return (
+            f"words: read in {self.read} images, {self.with_words} have some, {self.known} were read before"
+            f"{cut if self.cut else ''}{skipped if self.skipped else ''}"
+        )
+
+
+def read_words(opened: Opened, reader: Callable[[BytesImage], str], progress: Progress = SILENT) -> WordReport:
+    """Read the words of all images that were never asked; what was done stays when it is interrupted.
+
+    Raises LibraryError for a library of texts, or one on a server.
+    """
+    store = opened.store()
+    store.check_words()
+    if holds_texts(store):
+        raise LibraryError("a library of texts has no images to read words in; leave --ocr out")
+    rows = [row for row in cells(store, "id", "path", "content", "meta") if not video_of(row[1])]
+    wanted = [Wanted(*row[:3]) for row in rows if "words" not in (json.loads(row[3]).get("photo") or {})]
+    writer, skipped, counts = Writer(opened), list[Skipped](), Counter[str]()
+    images = progress.track(read_again(wanted, opened.folder), "reading words", total=len(wanted))
+    try:
+        for batch in batched(_read(images, reader, skipped, counts), _COMMIT):
+            with opened.writing(WAIT) as current:
+                words = dict(batch)
+                there = current.get(words)
+                writer.write(
+                    current, [replace(row, photo={**(row.photo or {}), "words": words[row.id]}) for row in there]
+                )
+            counts["read"] += len(there)
+            counts["with"] += sum(bool(words[row.id]) for row in there)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(f"the words of {counts['read']} images are kept; the same command continues") from stop
+    if counts["read"]:
+        with opened.writing(WAIT) as current:
+            current.compact(_KEEP_SECONDS)  # makes the words' index, or brings it up to date
+            opened.view.refresh()
+    return WordReport(counts["read"], counts["with"], len(rows) - len(wanted), counts["cut"], tuple(skipped))
+
+
+def _read(
+    images: Iterator[tuple[Wanted, BytesImage | None]],
+    reader: Callable[[BytesImage], str],
+    skipped: list[Skipped],
+    counts: Counter[str],
+) -> Iterator[tuple[str, str]]:
+    """Id and words of each image that can be read."""
+    for one, image in images:
+        if image is None:
+            detail = "it is gone or has changed since it was indexed; index its folder again"
+            skipped.append(Skipped(one.path, Reason.MISSING, detail))
+            continue
+        try:
+            words = plain(reader(image)).strip()
+        except DataError as error:
+            skipped.append(Skipped(one.path, error.reason, str(error)))
+            continue
+        counts["cut"] += len(words) > MOST_CHARACTERS
+        yield one.id, words[:MOST_CHARACTERS]
