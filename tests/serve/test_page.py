@@ -487,9 +487,7 @@ def test_adding_shows_what_was_added_and_what_was_not(visit) -> None:
     here.page.set_input_files("#file-add", files)
     here.wait_for(37)
     assert "Added 1 image" in here.page.locator("#toasts").text_content()
-    assert here.page.locator("#problems li").all_text_contents() == [
-        "bad.png is not an image: it holds an SVG drawing."
-    ]
+    assert here.page.locator("#problems li").all_text_contents() == ["bad.png is not an image: it holds an SVG file."]
     here.page.get_by_role("button", name="Undo").click()
     here.wait_for(36)
     drop(here.page, "#drop-add", encoded((10, 120, 250)))

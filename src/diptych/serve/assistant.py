@@ -83,7 +83,7 @@ class Tools:
         return [about] if data is None else [Image(data=data, format="jpeg"), about]
 
     def why(self, id: str, text: str) -> list[Any]:
-        """Why an image matches a text: what the cosine loses without each word, and a drawing of where it is seen."""
+        """Why an image matches a text: what the cosine loses without each word, and an image of where it is seen."""
         from diptych.inspection.explanation import draw_explanation
         from diptych.inspection.occlusion import explain
 

@@ -731,7 +731,7 @@ def test_simplejpeg_refuses_what_is_cut() -> None:
         ("Bäume, viele; und am Ende ein halber Buchsta€€€€€€€€€€€€€€€€".encode()[:64], "text"),
         ("text".encode("utf-16"), "text"),
         (b"<!DOCTYPE html><html><body>404</body></html>", "a web page"),
-        (b'\xef\xbb\xbf<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG drawing"),
+        (b'\xef\xbb\xbf<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG file"),
         (b"%PDF-1.7\n", "a PDF"),
         (b"PK\x03\x04\x14\0", "a ZIP archive or an office document"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "a Git LFS pointer instead of the file"),

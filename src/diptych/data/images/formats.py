@@ -155,7 +155,7 @@ _BEGINNINGS: tuple[tuple[bytes, str], ...] = (
     (b"MZ", "a program"),
 )
 _RIFF = {b"AVI ": "a video", b"WAVE": "sound"}
-_MARKUP = ((b"<svg", "an SVG drawing"), (b"<!doctype html", "a web page"), (b"<html", "a web page"))
+_MARKUP = ((b"<svg", "an SVG file"), (b"<!doctype html", "a web page"), (b"<html", "a web page"))
 
 
 def describe_bytes(head: bytes) -> str:

@@ -126,7 +126,7 @@ def audit(
     model = as_model(model)
     require_cosine(model, "the audit")
     texts = [text for one in minimal for text in (one.one, one.other)]
-    progress.say(f"drawing {len(texts)} texts, {noises} images each")
+    progress.say(f"generating images of {len(texts)} texts, {noises} each")
     made = generate_all(generator, texts, noises=noises, seed=seed, lang=lang)
     words = model.encode_texts(texts).reshape(len(minimal), 2, -1)
     vectors = embed_images_in_memory(model, made.reshape(-1, *made.shape[2:])).reshape(len(minimal), 2, noises, -1)

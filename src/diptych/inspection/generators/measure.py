@@ -111,7 +111,7 @@ def measure_generated(
         prompts, real, given = captions.prompts, captions.real, list(captions.remarks)
     if len(prompts) < 4:
         raise DataError(f"{len(prompts)} texts to draw; measuring needs at least four")
-    progress.say(f"drawing from {len(prompts)} {settings.given}s, {settings.noises} images each")
+    progress.say(f"generating from {len(prompts)} {settings.given}s, {settings.noises} images each")
     made = draw_prompts(
         generator,
         prompts,
