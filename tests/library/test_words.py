@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from diptych.core.errors import ConfigError, DataError, Interrupted, LibraryError, Reason
 from diptych.core.types import BytesImage, Hit
@@ -108,6 +110,21 @@ def test_a_library_on_a_server_refuses_before_anything_is_read(fake: Any, encode
             work()
 
 
+def test_an_image_that_an_earlier_version_indexed_is_asked_for_all_that_it_says(
+    library: Library, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0110] = "X100"
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "red.jpg", exif=exif)
+    library.index([tmp_path / "red.jpg"])
+    store = library.opened.store()
+    ids = [one.id for one in library.items().items]
+    store.write([replace(row, photo=None) for row in store.get(ids)])
+    library.read_words(lambda image: "EXIT")
+    (row,) = library.items().items
+    assert dict(row.photo) == {"camera": "X100", "words": "EXIT"}
+
+
 def test_long_words_are_cut_and_counted_and_a_stop_keeps_what_was_done(filled: Library) -> None:
     report = filled.read_words(lambda image: "a" * 3000 if image.name.endswith("red.png") else "")
     assert report.cut == 1
@@ -120,5 +137,5 @@ def test_long_words_are_cut_and_counted_and_a_stop_keeps_what_was_done(filled: L
 
     paint(Path(row.path).with_name("new.png"), "blue", mark=5)
     filled.index([Path(row.path).parent])
-    with pytest.raises(Interrupted, match="the words of 0 images are kept; the same command continues"):
+    with pytest.raises(Interrupted, match="the words of 0 images are kept"):
         filled.read_words(stopped)

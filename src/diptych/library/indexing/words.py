@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from diptych.core.errors import DataError, Interrupted, LibraryError, Reason
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.text import plain
 from diptych.core.types import BytesImage, Skipped
+from diptych.data.images import read_photo
 from diptych.library.images import Wanted, read_again
 from diptych.library.kinds import holds_texts, video_of
 from diptych.library.opened import Opened
@@ -20,7 +21,7 @@ from diptych.library.store.protocol import cells
 from diptych.library.writer import WAIT, Writer
 
 MOST_CHARACTERS = 2_000  # of one image; what is longer is cut
-_COMMIT = 32  # images whose words become durable together
+_COMMIT = 8  # images whose words become durable together
 _KEEP_SECONDS = 3600.0  # old versions that a reader may still be using
 
 
@@ -66,15 +67,15 @@ def read_words(opened: Opened, reader: Callable[[BytesImage], str], progress: Pr
     try:
         for batch in batched(_read(images, reader, skipped, counts), _COMMIT):
             with opened.writing(WAIT) as current:
-                words = dict(batch)
+                words = {identifier: found for identifier, found, _ in batch}
+                images_of = {identifier: image for identifier, _, image in batch}
                 there = current.get(words)
-                writer.write(
-                    current, [replace(row, photo={**(row.photo or {}), "words": words[row.id]}) for row in there]
-                )
+                photos = {row.id: _said(images_of[row.id]) if row.photo is None else row.photo for row in there}
+                writer.write(current, [replace(row, photo={**photos[row.id], "words": words[row.id]}) for row in there])
             counts["read"] += len(there)
             counts["with"] += sum(bool(words[row.id]) for row in there)
     except KeyboardInterrupt as stop:
-        raise Interrupted(f"the words of {counts['read']} images are kept; the same command continues") from stop
+        raise Interrupted(f"the words of {counts['read']} images are kept") from stop
     if counts["read"]:
         with opened.writing(WAIT) as current:
             current.compact(_KEEP_SECONDS)  # makes the words' index, or brings it up to date
@@ -87,8 +88,8 @@ def _read(
     reader: Callable[[BytesImage], str],
     skipped: list[Skipped],
     counts: Counter[str],
-) -> Iterator[tuple[str, str]]:
-    """Id and words of each image that can be read."""
+) -> Iterator[tuple[str, str, BytesImage]]:
+    """Id, words and bytes of each image that can be read."""
     for one, image in images:
         if image is None:
             detail = "it is gone or has changed since it was indexed; index its folder again"
@@ -100,4 +101,12 @@ def _read(
             skipped.append(Skipped(one.path, error.reason, str(error)))
             continue
         counts["cut"] += len(words) > MOST_CHARACTERS
-        yield one.id, words[:MOST_CHARACTERS]
+        yield one.id, words[:MOST_CHARACTERS], image
+
+
+def _said(image: BytesImage) -> Mapping[str, Any]:
+    """What an image that an earlier version indexed says about itself: it was not asked yet."""
+    try:
+        return read_photo(image).said
+    except DataError:
+        return {}
