@@ -19,7 +19,7 @@ IMPORTED_AS = {"faiss-cpu": "faiss", "open_clip_torch": "open_clip", "fast-unive
 # what comes with another package, and is imported here as well
 BROUGHT = {"google": "fit", "numba": "map", "huggingface_hub": "hub", "anyio": "client", "starlette": "serve"}
 WITH_THE_BASE = {"pydantic"}  # by lancedb
-FOR_PEOPLE = {"all", "dev", "milvus-server", "s3-server"}  # extras that bring nothing to import
+FOR_PEOPLE = {"all", "dev", "docs", "milvus-server", "s3-server"}  # extras that bring nothing to import
 
 
 def packages(requirements: list[str]) -> set[str]:
