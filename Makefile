@@ -7,6 +7,9 @@
 #                      halves: test-milvus, test-kills)
 # make test-integrations   Diptych's models inside MTEB, LangChain, LlamaIndex, Haystack and others, in an environment
 #                          of its own that takes what is there from the other one
+# make test-lowest   every command with the lowest versions of the dependencies that pyproject.toml allows
+# make test-extras   every command with each extra alone, in fresh environments (EXTRAS="serve raw" for some; half an hour)
+# make dist   the source archive and the wheel, built and checked, in dist
 # make test-slow   the heavier runs, marked slow
 # make docs   the documentation as a site, in build/docs/site
 # make docs-check   builds it anew and reads it: links, anchors, weight, and in Chromium what it asks for and axe
@@ -17,9 +20,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+UV := $(VENV)/release/bin/uv
+EXTRAS ?= fit train plot map tokens hub translate captions video sound fast heif raw ocr milvus s3 demo fid client serve mcp
 unexport PYTHONDONTWRITEBYTECODE  # the tests start hundreds of processes, which would each compile everything again
 
-.PHONY: demo test lint test-base test-services test-milvus test-kills test-integrations test-slow docs docs-check audit clean
+.PHONY: demo test lint test-base test-services test-milvus test-kills test-integrations test-lowest test-extras test-slow dist docs docs-check audit clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/diptych demo
@@ -52,6 +57,22 @@ test-base: $(VENV)/.dev
 	@cd $(VENV)/base && DIPTYCH_CACHE=cache venv/bin/python $(CURDIR)/tests/every_command.py
 	@cd $(VENV)/base && venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls *.whl)[demo]"
 	@cd $(VENV)/base && DIPTYCH_CACHE=cache venv/bin/python $(CURDIR)/tests/every_command.py
+
+test-lowest: $(VENV)/.release
+	@rm -rf $(VENV)/lowest && mkdir $(VENV)/lowest && $(UV) venv --quiet --python $(BIN)/python $(VENV)/lowest/venv
+	@$(UV) pip install --quiet --python $(VENV)/lowest/venv --resolution lowest-direct '.[demo,serve]'
+	@cd $(VENV)/lowest && DIPTYCH_CACHE=cache venv/bin/python $(CURDIR)/tests/every_command.py
+
+test-extras: $(VENV)/.release
+	@for extra in $(EXTRAS); do \
+	  rm -rf $(VENV)/extra && mkdir $(VENV)/extra && $(UV) venv --quiet --python $(BIN)/python $(VENV)/extra/venv && \
+	  $(UV) pip install --quiet --python $(VENV)/extra/venv ".[$$extra]" && \
+	  (cd $(VENV)/extra && DIPTYCH_CACHE=cache venv/bin/python $(CURDIR)/tests/every_command.py) > $(VENV)/extra.log 2>&1 || \
+	    { echo "[$$extra]:"; cat $(VENV)/extra.log; exit 1; }; \
+	done
+
+dist: $(VENV)/.release
+	@$(VENV)/release/bin/python tests/distribution.py dist
 
 docs: $(VENV)/.docs
 	@$(BIN)/python -m website.build
@@ -92,6 +113,11 @@ $(VENV)/.integrations: $(VENV)/.dev
 
 $(VENV)/.docs: $(VENV)/.dev
 	@$(PIP) -e '.[docs]'
+	@touch $@
+
+$(VENV)/.release: | $(BIN)/python
+	@$(BIN)/python -m venv $(VENV)/release
+	@$(VENV)/release/bin/python -m pip install --quiet --disable-pip-version-check build twine uv
 	@touch $@
 
 $(VENV)/.services: $(VENV)/.dev
