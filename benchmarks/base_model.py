@@ -50,8 +50,11 @@ def main() -> None:
     parts = ("--set", f"init={model('late-stages')}", "--set", joined)
     begins = ("--set", f"text.network.begins_as={model('words')}")
     train("joined", "base/joined.toml", options.languages, *further(options.sources, 1.0), *parts, *begins)
-    goes_on = ("--set", f"init={model('joined')}")
-    train("base", "base.toml", options.languages, *further(options.sources, 0.75), *goes_on)
+    before = "joined"
+    for step, config, share in (("joined-stages", "base/joined_stages.toml", 0.75), ("base", "base.toml", 0.6)):
+        goes_on = ("--set", f"init={model(before)}")
+        train(step, config, options.languages, *further(options.sources, share), *goes_on)
+        before = step
     maps = f'image.tower={{name="finetuned-maps:{model("late-stages")}", stage6=true}}'
     partners = f"model={model('late-stages')}"
     train("reranker", "base/reranker.toml", options.data, "--set", maps, "--set", partners)
