@@ -46,7 +46,9 @@ def in_source(path: Path) -> list[str]:
 
 def in_wheel(path: Path) -> list[str]:
     """Faults of the wheel: files of the package that it lacks, and files that are none of the package's."""
-    tracked = subprocess.run(["git", "ls-files", "src/diptych"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    tracked = subprocess.run(
+        ["git", "ls-files", "src/diptych"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.split()
     wanted = {name.removeprefix("src/") for name in tracked} or {
         str(each.relative_to(PACKAGE.parent)) for each in PACKAGE.rglob("*") if each.is_file() and each.suffix != ".pyc"
     }
