@@ -87,6 +87,7 @@ def run(folder: Path, kind: str) -> None:
     assert done.stdout.startswith("fine:")
 
 
+@pytest.mark.slow  # the small disk is the quick one
 def test_a_limit_on_file_sizes(tmp_path):
     run(tmp_path / "library", "limit")
 

@@ -295,6 +295,7 @@ def with_instances(gradient_penalty: float = 0.03) -> Loss:
     return build("loss", Part("combined", {"parts": [instances, adversary]}), dim=8)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_with_instance_discrimination_the_modalities_merge_and_pairs_stay() -> None:
     aligned = trained(with_instances, 4.0, 300, reverse=True)

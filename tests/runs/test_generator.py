@@ -242,6 +242,7 @@ def test_the_graph_reads_words_for_any_number_of_texts(small_synthesis, tmp_path
         assert np.abs(found - generator(*given).numpy()).max() < 0.05  # the file keeps weights in 16 bits
 
 
+@pytest.mark.slow
 def test_it_learns_colours(small_synthesis, shapes, tmp_path):
     """A real, tiny training: after a few hundred steps images of "red" are redder than those of "blue"."""
     config = small_synthesis(steps=300, seed=1, augment=())
