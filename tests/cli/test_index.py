@@ -150,7 +150,7 @@ def wait_for_rows(library, seconds=60):
     raise AssertionError("nothing was committed")
 
 
-@pytest.mark.parametrize("how", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 def test_interrupted_or_killed_it_goes_on(diptych, tmp_path, models, how):
     many = tmp_path / "many"
     many.mkdir()
