@@ -139,3 +139,35 @@ def test_long_words_are_cut_and_counted_and_a_stop_keeps_what_was_done(filled: L
     filled.index([Path(row.path).parent])
     with pytest.raises(Interrupted, match="the words of 0 images are kept"):
         filled.read_words(stopped)
+
+
+def test_what_was_read_before_an_interruption_is_found(worded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    library, _ = worded
+    monkeypatch.setattr("diptych.library.indexing.words._COMMIT", 1)
+    read: list[str] = []
+
+    def reader(image: BytesImage) -> str:
+        if len(read) == 2:
+            raise KeyboardInterrupt
+        read.append(image.name)
+        return "EXIT Gate 42" if len(read) == 2 else ""
+
+    with pytest.raises(Interrupted, match="the words of 2 images are kept"):
+        library.read_words(reader)
+    (found,) = [one for one in library.search("gate", 6, ocr=True) if "words_in_image" in one.meta]
+    assert found.path == read[1]
+
+
+def test_an_image_that_is_edited_while_it_is_read_does_not_get_the_old_words(worded: Any) -> None:
+    library, words = worded
+    folder = Path(library.search("red", 1)[0].path or "").parent
+
+    def reader(image: BytesImage) -> str:
+        if image.name.endswith("red.png"):
+            paint(folder / "red.png", "white")
+            library.index(folder)
+        return "old words"
+
+    report = library.read_words(reader)
+    said = {Path(one.path).name: one.photo.get("words") for one in library.items().items}
+    assert (said["red.png"], said["green.png"], report.read) == (None, "old words", 5)

@@ -67,18 +67,21 @@ def read_words(opened: Opened, reader: Callable[[BytesImage], str], progress: Pr
     try:
         for batch in batched(_read(images, reader, skipped, counts), _COMMIT):
             with opened.writing(WAIT) as current:
-                words = {identifier: found for identifier, found, _ in batch}
-                images_of = {identifier: image for identifier, _, image in batch}
-                there = current.get(words)
+                words = {one.id: found for one, found, _ in batch}
+                images_of = {one.id: image for one, _, image in batch}
+                contents = {one.id: one.content for one, _, _ in batch}
+                there = [row for row in current.get(words) if row.content == contents[row.id]]  # not edited meanwhile
                 photos = {row.id: _said(images_of[row.id]) if row.photo is None else row.photo for row in there}
                 writer.write(current, [replace(row, photo={**photos[row.id], "words": words[row.id]}) for row in there])
+                if not counts["with"] and any(words[row.id] for row in there):
+                    current.compact(_KEEP_SECONDS)  # makes the words' index: what is read is found from now on
             counts["read"] += len(there)
             counts["with"] += sum(bool(words[row.id]) for row in there)
     except KeyboardInterrupt as stop:
         raise Interrupted(f"the words of {counts['read']} images are kept") from stop
     if counts["read"]:
         with opened.writing(WAIT) as current:
-            current.compact(_KEEP_SECONDS)  # makes the words' index, or brings it up to date
+            current.compact(_KEEP_SECONDS)  # brings the words' index up to date
             opened.view.refresh()
     return WordReport(counts["read"], counts["with"], len(rows) - len(wanted), counts["cut"], tuple(skipped))
 
@@ -88,8 +91,8 @@ def _read(
     reader: Callable[[BytesImage], str],
     skipped: list[Skipped],
     counts: Counter[str],
-) -> Iterator[tuple[str, str, BytesImage]]:
-    """Id, words and bytes of each image that can be read."""
+) -> Iterator[tuple[Wanted, str, BytesImage]]:
+    """Each image that can be read, its words and its bytes."""
     for one, image in images:
         if image is None:
             detail = "it is gone or has changed since it was indexed; index its folder again"
@@ -101,7 +104,7 @@ def _read(
             skipped.append(Skipped(one.path, error.reason, str(error)))
             continue
         counts["cut"] += len(words) > MOST_CHARACTERS
-        yield one.id, words[:MOST_CHARACTERS], image
+        yield one, words[:MOST_CHARACTERS], image
 
 
 def _said(image: BytesImage) -> Mapping[str, Any]:

@@ -203,7 +203,6 @@ function photographed(photo) {
   if (typeof photo.rating === "number") known.push(["rating", photo.rating < 0 ? "rejected" : `${plural(photo.rating, "star")} of ${MOST_STARS}`]);
   if (photo.title) known.push(["title", photo.title]);
   if (photo.words) known.push(["words in it", photo.words]);
-  if (photo.words) known.push(["words in it", photo.words]);
   if (photo.keywords) known.push(["keywords", photo.keywords.join(", ")]);
   return known;
 }
