@@ -159,7 +159,7 @@ def test_what_was_read_before_an_interruption_is_found(worded: Any, monkeypatch:
 
 
 def test_an_image_that_is_edited_while_it_is_read_does_not_get_the_old_words(worded: Any) -> None:
-    library, words = worded
+    library, _ = worded
     folder = Path(library.search("red", 1)[0].path or "").parent
 
     def reader(image: BytesImage) -> str:

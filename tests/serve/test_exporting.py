@@ -121,8 +121,22 @@ def test_names_of_files_are_safe_to_unpack_anywhere() -> None:
     names = _Names("images.csv")
     given = ["../../etc/passwd", "C:\\a\\b.JPG", "b.jpg", "IMAGES.csv", "..", "a<b>.png", "x" * 300 + ".jpeg"]
     assert [names.give(name) for name in given] == [
-        "passwd", "b.JPG", "b~2.jpg", "IMAGES~2.csv", "image", "a_b_.png", "x" * 120 + ".jpeg",
+        "passwd", "b.JPG", "b~2.jpg", "IMAGES~2.csv", "image", "a_b_.png", "x" * 200 + ".jpeg",
     ]  # fmt: skip
+    given = ["a\0b.jpg", "a\0c.jpg", "a\nb.jpg", "CON.jpg", "nul", "Console.jpg", "aux", "e\u0301.jpg", "\u00e9.jpg"]
+    assert [names.give(name) for name in given] == [
+        "a_b.jpg", "a_c.jpg", "a_b~2.jpg", "_CON.jpg", "_nul", "Console.jpg", "_aux", "e\u0301.jpg", "\u00e9~2.jpg",
+    ]  # fmt: skip
+    given = [
+        "\U0001f600" * 60 + "x.jpg",
+        "\U0001f600" * 60 + "y.jpg",
+        "v1.2 of the great long name",
+        "x" * 199 + " .jpg",
+    ]
+    assert [names.give(name) for name in given] == [
+        "\U0001f600" * 50 + ".jpg", "\U0001f600" * 50 + "~2.jpg", "v1.2 of the great long name", "x" * 199 + ".jpg",
+    ]  # fmt: skip
+    assert [names.give("frame.png") for _ in range(10_000)][-1] == "frame~10000.png"  # in no more than a moment
 
 
 def test_a_cell_is_never_a_formula() -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
+import unicodedata
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +23,9 @@ from diptych.library.kinds import video_of
 
 TABLE = "images.csv"  # in an archive
 _PIECE = 1 << 18  # bytes sent at once
-_LONGEST_NAME = 120  # characters
+_LONGEST_NAME = 200  # bytes; no file system takes more than 255, of which some are kept for an ending and a number
+_LONGEST_SUFFIX = 16  # bytes; what is longer is no suffix
+_DEVICE = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(?=\.|$)", re.IGNORECASE)  # what Windows takes for no file
 _FIRST_YEAR, _LAST_YEAR = 1980, 2107  # that a ZIP archive can write
 _CHANGED = "its file is gone or has changed since it was indexed"
 _MOMENT = "it is a moment of a video"
@@ -106,27 +111,34 @@ def _date(modified: str) -> tuple[int, int, int, int, int, int]:
 
 
 class _Names:
-    """Names of files that every system can unpack, no two alike in small letters."""
+    """Names of files that every system can unpack, no two alike in small letters and with accents put together."""
 
     def __init__(self, *taken: str) -> None:
-        self._given = {name.lower() for name in taken}
+        self._given = {_compared(name) for name in taken}
+        self._numbers = Counter[str]()  # of each name, so that the ten-thousandth alike is named as soon as the second
 
     def give(self, name: str) -> str:
         path = PurePosixPath(_safe(name))
-        suffix = path.suffix[:16]
-        stem = path.name.removesuffix(path.suffix)[:_LONGEST_NAME]
-        found, number = f"{stem}{suffix}", 1
-        while found.lower() in self._given:
-            number += 1
-            found = f"{stem}~{number}{suffix}"
-        self._given.add(found.lower())
+        suffix = path.suffix if len(path.suffix.encode()) <= _LONGEST_SUFFIX else ""
+        stem = path.name.removesuffix(suffix).encode()[:_LONGEST_NAME].decode(errors="ignore").rstrip(" .")
+        found = first = f"{stem}{suffix}"
+        while _compared(found) in self._given:
+            self._numbers[_compared(first)] += 1
+            found = f"{stem}~{self._numbers[_compared(first)] + 1}{suffix}"
+        self._given.add(_compared(found))
         return found
+
+
+def _compared(name: str) -> str:
+    """Names that are equal by this are one file to some systems."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _safe(name: str) -> str:
     """The last part of a name, without what a file system reads as something else."""
     last = plain(name).replace("\\", "/").rstrip("/").rpartition("/")[2]
-    return "".join("_" if letter in '<>:"|?*' else letter for letter in last).strip(" .") or "image"
+    shown = "".join("_" if letter in '<>:"|?*' or letter < " " else letter for letter in last)
+    return _DEVICE.sub(r"_\1", shown.strip(" .") or "image", count=1)
 
 
 class _Sink(io.RawIOBase):
