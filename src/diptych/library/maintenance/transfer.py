@@ -331,6 +331,11 @@ def _rows(exported: Path, name: str, vectors_name: str, dim: int) -> Iterator[Ro
             at += 1
 
 
+def _is_name(name: str) -> bool:
+    """Whether an export has files of such names; none leads out of its folder."""
+    return bool(_NAME.fullmatch(name)) and ".." not in name
+
+
 @contextlib.contextmanager
 def _as_folder(source: Path) -> Iterator[Path]:
     """The export as a folder; a tar is unpacked aside, its names checked first."""
@@ -346,9 +351,13 @@ def _as_folder(source: Path) -> Iterator[Path]:
         try:
             with tarfile.open(source, "r:") as tar:
                 for member in tar:
-                    if not member.isfile() or not (member.name == MANIFEST or _NAME.fullmatch(member.name)):
+                    content = tar.extractfile(member) if member.isfile() else None
+                    if content is None or not (member.name == MANIFEST or _is_name(member.name)):
                         raise LibraryError(f"{shown} has an entry {member.name[:80]!r}, which no export has")
-                    tar.extract(member, temporary, set_attrs=False, filter="data")
+                    path = Path(temporary, member.name)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    with path.open("wb") as stream:  # not `extract`: its filter is missing before Python 3.11.4
+                        shutil.copyfileobj(content, stream)
         except (tarfile.TarError, EOFError) as error:
             raise LibraryError(f"{shown} is no whole tar ({error}); expected an export: copy it again") from error
         yield Path(temporary)
@@ -370,7 +379,7 @@ def _checked(folder: Path, shown: str, progress: Progress) -> tuple[Exported, di
     damaged = []
     for name, noted in progress.track(files.items(), "checking", total=len(files)):
         path = folder / name
-        if not _NAME.fullmatch(name) or ".." in name:
+        if not _is_name(name):
             raise LibraryError(f"{shown} names a file {name[:80]!r}, which no export has")
         if not path.is_file() or path.stat().st_size != noted.bytes or of_file(path) != noted.hash:
             damaged.append(name)
