@@ -308,6 +308,9 @@ def test_reranking_without_tokens_prints_the_command_that_adds_them(
     assert code == 0
     assert "the cross-encoder 'shapes-slow' does not know 4 of the 4 word pieces of the query" in err
     assert "unknown_words" in {note["kind"] for note in json.loads(told)["notes"]}
+    err = diptych("search", "ein roter circle", *asked[2:])[2]  # letters that it knows, but not these words
+    assert "knows 1 of the 3 words of the query as words, and the others only in pieces (ein, roter)" in err
+    assert "only in pieces" not in diptych("search", "a red circle", *asked[2:])[2]
     assert "reads 16 of the 18 word pieces of the query" in diptych("search", "a red circle " * 6, *asked[2:])[2]
     code, _, err = diptych(*asked[:-2])  # without --beta something has to be fitted
     assert code == 4

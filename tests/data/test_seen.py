@@ -177,8 +177,8 @@ def test_documents_of_the_gallery_are_ranked_with_the_records_that_were_held_out
     assert {note.kind: note.count for note in chosen.notes} == {"held_out": 2, "trained_on": 1, "others": 1}
     split = Chosen(open_source(write_table(tmp_path)), [*pairs, gallery], "train")
     assert [pair.id for pair in untrained(split, [learner])] == ["0", "1", "2", "3", "d"]
-    assert [note.detail.partition(",")[0] for note in split.notes if note.kind == "trained_on"] == [
-        "of 4 records measured"
+    assert [note.detail for note in split.notes if note.kind == "trained_on"] == [
+        "measured records that mine was trained on, and so finds better than others (of 4)"
     ]
 
 

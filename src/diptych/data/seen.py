@@ -169,7 +169,7 @@ def untrained(source: Source, learners: Sequence[Learner], *, progress: Progress
     _note_texts(source, [pair for pair, known in zip(pairs, trained | held, strict=True) if not known], listed, names)
     _note_unknown(source, pairs, learners)
     if trained.any():
-        detail = f"of {records:,} records measured, those that {names} was trained on, and finds better than others"
+        detail = f"measured records that {names} was trained on, and so finds better than others (of {records:,})"
         source.notes.add(TRAINED, detail, count=int(trained.sum()))
     return Chosen(source, pairs, options.split)
 

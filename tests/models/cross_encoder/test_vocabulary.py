@@ -32,6 +32,11 @@ def test_what_was_never_seen_is_spelt_or_unknown_but_never_lost(words):
     assert len(pieces) >= 3
 
 
+def test_the_words_that_are_known_in_pieces_only_are_told(words):
+    assert words.cut("a RED circle, on white!") == ([], 5)
+    assert words.cut("ein roter circle!") == (["ein", "roter"], 3)
+
+
 def test_a_text_is_cut_and_an_empty_one_is_refused(words):
     assert len(words.encode(["a red circle on white"], 3)[0]) == 3
     with pytest.raises(DataError, match="no words"):

@@ -98,6 +98,11 @@ class Vocabulary:
                 raise DataError(f"the text {text[:40]!r} has no words; expected at least one")
         return found
 
+    def cut(self, text: str) -> tuple[list[str], int]:
+        """The words of a text that are no piece of their own, and the count of all; punctuation is no word."""
+        words = [word for word in split_words(text) if any(map(str.isalnum, word))]
+        return [word for word in words if word not in self._numbers], len(words)
+
     def words(self, text: str, most: int) -> list[tuple[str, list[int]]]:
         """The words of a text as they stand in it, each with the places of its pieces; as far as `most` pieces go."""
         found: list[tuple[str, list[int]]] = []
