@@ -171,3 +171,12 @@ def test_an_image_that_is_edited_while_it_is_read_does_not_get_the_old_words(wor
     report = library.read_words(reader)
     said = {Path(one.path).name: one.photo.get("words") for one in library.items().items}
     assert (said["red.png"], said["green.png"], report.read) == (None, "old words", 5)
+
+
+def test_fewer_hits_are_the_first_of_more(worded: Any) -> None:
+    library, _ = worded
+    far = Path(library.search("red", 6)[-1].path or "").name
+    library.read_words(reader_of({far: "red"}, []))
+    many = [one.id for one in library.search("red", 6, ocr=True)]
+    assert [[one.id for one in library.search("red", k, ocr=True)] for k in (1, 3)] == [many[:1], many[:3]]
+    assert Path(library.search("red", 1, ocr=True)[0].path or "").name == far  # on both lists

@@ -20,6 +20,7 @@ from . import query as queries
 from .opened import Opened
 from .ordering import SCORE
 from .reader import Query, Reader
+from .words import DEPTH
 
 if TYPE_CHECKING:
     from diptych.evaluation.calibrations import Calibrations
@@ -68,7 +69,8 @@ class Searcher:
         `relevant`). The others have it in their meta as `belongs`. `calibration` is one of `diptych relate
         --calibrate`, or its file, where the model comes with none.
 
-        With `ocr` images are found by the words inside them too, where `index --ocr` read some (see `with_words`).
+        With `ocr` images are found by the words inside them too, where `index --ocr` read some (see `with_words`): of
+        at least 50 nearest, also where `only_relevant` judges them.
 
         Warns (`QueryWarning`) of plain words that read like a sum or an image's name, and of words that are longer than
         the model reads, or that the re-ranker does not know, and of hits that are hidden. Raises LimitError, DataError
@@ -81,10 +83,11 @@ class Searcher:
             self._check_words(query)
         is_reranked = bool(rerank) or budget_ms is not None
         judge = self._judge_of(query, calibration, is_reranked) if only_relevant else None
+        depth = max(k, DEPTH) if ocr else k
         if is_reranked:
-            found = self._reranked(query, k, where, rerank, budget_ms, cut=cut)
+            found = self._reranked(query, depth, where, rerank, budget_ms, cut=cut)
         else:
-            found = self._reader.search(query, k, where, cut=cut)
+            found = self._reader.search(query, depth, where, cut=cut)
         if judge is not None:
             relevant = judge(found, query if isinstance(query, str) else "")
             if (said := relevant.to_text()) is not None:
@@ -176,13 +179,14 @@ class Searcher:
     def with_words(self, text: str, nearest: Sequence[Hit], k: int, where: str | Where | None = None) -> list[Hit]:
         """The k best of the hits of a search for `text` and of the images in which its words were read.
 
-        Both are joined by their ranks (see `words`); a hit by words says them as `words_in_image` in its meta, and is
-        shown however its image is judged. Raises LibraryError where no words were read.
+        Both are joined by their ranks (see `words`); fewer than `DEPTH` nearest make the first hits depend on k. A hit
+        by words says them as `words_in_image` in its meta, and is shown however its image is judged. Raises
+        LibraryError where no words were read.
         """
         from . import words
 
         store = self._opened.store()
-        found = store.worded(text, k, None if where is None else self._opened.parsed(where))
+        found = store.worded(text, max(k, DEPTH), None if where is None else self._opened.parsed(where))
         known = {row.id: str((row.photo or {}).get("words", "")) for row in store.get(found, vectors=False)}
         found = [one for one in found if words.holds_half(known.get(one, ""), text)]
         hits = [

@@ -1,8 +1,9 @@
 """Images found by the words inside them, joined with the nearest images by the ranks of both.
 
 Reciprocal rank fusion (Cormack, Clarke and Büttcher 2009): the score of an image is the sum of 1 / (60 + rank) over the
-lists that it is on. The store's full-text search ranks by BM25; an image counts where its words hold at least a half of
-those that are looked for, so that a common word alone finds nothing.
+lists that it is on. Either list has at least `DEPTH`, so that the best hit is the same however many are asked for. The
+store's full-text search ranks by BM25; an image counts where its words hold at least a half of those that are looked
+for, so that a common word alone finds nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from diptych.core.types import Hit
 WORDS = "words_in_image"  # in a hit's meta: what was read in it
 SCORED_BY = "rank fusion of {} and words in images"
 ALONE = "words in images"  # what a hit says that is on no other list
+DEPTH = 50  # the least length of either list
 _OFFSET = 60
 _SHOWN = 200  # characters of a hit's words
 _WORD = re.compile(r"\w+")

@@ -204,7 +204,9 @@ class SearchResponse(BaseModel):
 
     hits: list[Hit]
     total: int = Field(description="Images that passed the filter")
-    hidden: int = Field(default=0, description="Of the k nearest, those that only_relevant left out")
+    hidden: int = Field(
+        default=0, description="Of the k nearest, those that only_relevant left out; with ocr of at least 50"
+    )
     took_ms: float
     version: str
     nothing_matches: float | None = Field(

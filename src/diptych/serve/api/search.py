@@ -17,7 +17,7 @@ from diptych.library.own_probability import Asked, own_probabilities
 from diptych.library.relevant import BELONGS, Judge
 from diptych.library.store import WORDS as COLUMN
 from diptych.library.store import Where
-from diptych.library.words import WORDS
+from diptych.library.words import DEPTH, WORDS
 from diptych.serve.libraries import ServedLibrary
 
 from .. import explaining, filters, projection
@@ -181,7 +181,8 @@ async def _found(
     judge = await _judge(service, served, asked, kind)
     reranker = served.library.reranker if asked.rerank else None
     depth = 0 if reranker is None else asked.candidates or reranker.k
-    found = await served.search(vector, min(max(depth, asked.k + (own is not None)), 1_000), where)
+    listed_to = max(asked.k, DEPTH) if asked.ocr else asked.k
+    found = await served.search(vector, min(max(depth, listed_to + (own is not None)), 1_000), where)
     nothing, unseen = None, list[str]()
     if depth:
         found, nothing, unseen = await _reordered(service, served, asked, found, depth)
@@ -192,7 +193,7 @@ async def _found(
         hints += await served.loaded.unread([asked.text or "", *(term.text or "" for term in asked.terms or ())])
     if depth and reranker is not None and (unread := await asyncio.to_thread(reranker.unread, asked.text or "")):
         hints.append(unread)
-    nearest, hidden = [hit for hit in found.hits if hit.id != own][: asked.k], 0
+    nearest, hidden = [hit for hit in found.hits if hit.id != own][:listed_to], 0
     if judge is not None:
         relevant = await served.read(judge, nearest, asked.text or "")
         nearest, hidden = relevant.hits, relevant.hidden
