@@ -117,7 +117,7 @@ def test_utf16_is_read_and_binary_data_refused(pictures, read):
 def test_all_images_missing_names_the_folders_searched(pictures, read):
     folder = pictures("elsewhere/a.jpg")
     (folder / "t.csv").write_text("image,caption\na.jpg,dog\n")
-    with pytest.raises(DataError, match=r"gave no pairs.*no image a\.jpg in"):
+    with pytest.raises(DataError, match=r"gave no pairs.*no image a\.jpg in.*name it with --images-root"):
         read(folder / "t.csv")
     with pytest.raises(DataError, match="is not a folder"):
         read(folder / "t.csv", images_root=folder / "nowhere")

@@ -117,7 +117,9 @@ class Source:
             return f"{self.path} holds no images or texts (read as {self.format})"
         name, detail = skipped[0].name, skipped[0].detail
         first = f"the first: {detail if detail.startswith(name) else f'{name}: {detail}'}"
-        return f"{self.path} gave no pairs (read as {self.format}); {len(skipped)} left out, {first}"
+        is_elsewhere = self.options.images_root is None and all(each.reason == Reason.MISSING for each in skipped)
+        hint = "; if the images are in another folder, name it with --images-root" if is_elsewhere else ""
+        return f"{self.path} gave no pairs (read as {self.format}); {len(skipped)} left out, {first}{hint}"
 
 
 class _Keys:
