@@ -748,7 +748,8 @@ def test_images_are_selected_exported_deleted_and_taken_back(visit) -> None:
     here.until("document.querySelector('#size').textContent === '36 images'")
 
 
-def test_the_large_view_tells_all_and_shows_what_is_like_it(with_photos, visit) -> None:
+def test_the_large_view_tells_all_and_shows_what_is_like_it(folders, with_photos, visit) -> None:
+    Library.open(folders["many"], MOSAIC.MosaicEncoder()).read_words(lambda image: "EXIT")
     here = visit()
     here.wait_for(40)
     heading = here.page.locator("#viewer-name")
@@ -760,6 +761,7 @@ def test_the_large_view_tells_all_and_shows_what_is_like_it(with_photos, visit) 
     assert (facts["camera"], facts["size"]) == ("X100", "40 × 30")
     assert facts["place"] == "33.5000° S, 25.2500° E"
     assert facts["file"].endswith("/album/3.jpg")
+    assert said.count("words in it") == 1
     assert here.page.locator("#viewer .similar .open").count() == 6
     here.page.keyboard.press("Home")
     first = heading.inner_text()
@@ -777,7 +779,7 @@ def test_the_large_view_tells_all_and_shows_what_is_like_it(with_photos, visit) 
     here.page.keyboard.press("ArrowLeft")  # back to the one that it is like
     assert heading.inner_text() == second
     here.page.keyboard.press("Escape")
-    assert here.page.evaluate(_CURRENT) == 1, "the focus is where one looked last"
+    here.until(f"({_CURRENT}) === 1")  # the focus is where one looked last
 
 
 def test_a_token_is_asked_for_once(visit) -> None:
