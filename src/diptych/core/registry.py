@@ -77,7 +77,7 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     "loss": Kind("loss", ("losses",), ("dim", "classes")),
     "similarity": Kind("similarity", ("core",)),
-    "image_tower": Kind("image tower", ("encoders", "encoders.image")),
+    "image_tower": Kind("image tower", ("encoders", "encoders.image", "models")),
     "text_tower": Kind(
         "text tower", ("encoders", "encoders.text"), ("tokenizer", "training_texts", "training_languages")
     ),
