@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import re
 import socket
 import threading
@@ -48,6 +49,9 @@ def test_searching_adding_describing_deleting(serve, site, tmp_path) -> None:  #
         assert client.like(L, item.id, k=2).hits[0].id != item.id
         assert client.describe(L, item.id, meta={"mood": None}).meta == {}
         assert client.thumbnail(L, item.id).startswith(b"\xff\xd8")
+        (row,) = json.loads(client.export(L, [item.id], format="json"))
+        assert (row["id"], row["name"], row["texts"]) == (item.id, "purple.png", ["a purple thing"])
+        assert client.export(L, [item.id]).decode().splitlines()[1].startswith(item.id)
         page = client.items(L, limit=4)
         rest = client.items(L, limit=4, after=page.next)
         assert len({one.id for one in page.items + rest.items}) == 7

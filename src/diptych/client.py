@@ -383,6 +383,12 @@ def _thumbnail(library: str, identifier: str) -> _Call[bytes]:
     return _Call("GET", f"/libraries/{library}/items/{identifier}/thumbnail", bytes, raw=True)
 
 
+def _export(library: str, ids: Sequence[str], *, format: str = "csv") -> _Call[bytes]:
+    """What is known about these images as `csv` or `json`, or `zip`: their files with such a table, all in memory."""
+    body = {"ids": list(ids), "format": format}
+    return _Call("POST", f"/libraries/{library}/items/export", bytes, {"json": body}, raw=True)
+
+
 def _why(library: str, identifier: str, text: str, *, by: str = "occlusion") -> _Call[Why]:
     """How much each word of a text counts, and where in the image.
 
@@ -606,6 +612,7 @@ class Client:
     delete = _waited(_delete)
     undo = _waited(_undo)
     thumbnail = _waited(_thumbnail)
+    export = _waited(_export)
     why = _waited(_why)
     caption = _waited(_caption)
     generate = _waited(_generate)
@@ -665,6 +672,7 @@ class AsyncClient:
     delete = _awaited(_delete)
     undo = _awaited(_undo)
     thumbnail = _awaited(_thumbnail)
+    export = _awaited(_export)
     why = _awaited(_why)
     caption = _awaited(_caption)
     generate = _awaited(_generate)

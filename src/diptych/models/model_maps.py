@@ -60,7 +60,7 @@ class ModelMaps:
         with needed_by("model-maps"):
             self._graph = read_graph(self._model.folder, IMAGE_TOWER)
         pooled = [node.input[0] for node in self._graph.proto.graph.node if node.op_type == "ReduceMax"]
-        if not which or not all(0 <= number < len(pooled) for number in which):
+        if not which or not all(number in range(len(pooled)) for number in which):
             raise ConfigError(
                 f"which must name some of the {len(pooled)} maps that {self._model.name} pools, from 0; found "
                 f"{list(which)}"
