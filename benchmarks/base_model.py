@@ -41,6 +41,12 @@ def main() -> None:
         if not (model(step) / "config.json").exists():
             diptych(command, CONFIGS / config, data, "--out", out / step, *seed, *more)
 
+    def export(step: str, *more: object) -> Path:
+        folder = out / f"{step}-int8"
+        if not (folder / "config.json").exists():
+            diptych("models", "export", model(step), "--out", folder, "--precision", "int8", *more)
+        return folder
+
     train("heads", "base/heads.toml", options.data, "--set", english)
     late = "base/late_stages.toml"
     train("late-stages", late, options.data, "--set", english, "--set", f"init={model('heads')}")
@@ -55,13 +61,10 @@ def main() -> None:
         goes_on = ("--set", f"init={model(before)}")
         train(step, config, options.languages, *further(options.sources, share), *goes_on)
         before = step
-    maps = f'image.tower={{name="finetuned-maps:{model("late-stages")}", stage6=true}}'
-    partners = f"model={model('late-stages')}"
-    train("reranker", "base/reranker.toml", options.data, "--set", maps, "--set", partners)
-    for step, images in (("base", ("--images", options.data)), ("reranker", ())):
-        if not (out / f"{step}-int8" / "config.json").exists():
-            diptych("models", "export", model(step), "--out", out / f"{step}-int8", "--precision", "int8", *images)
-    both = ("--model", out / "base-int8", "--reranker", out / "reranker-int8")
+    ships = export("base", "--images", options.data)
+    over = ("--set", f'image.tower="model-maps:{ships}"', "--set", f"model={ships}")
+    train("reranker", "base/reranker.toml", options.data, *over)
+    both = ("--model", ships, "--reranker", export("reranker"))
     diptych("rerank", "fit", options.data, "--split", "train", "--share", "0.05", *both)
 
 
