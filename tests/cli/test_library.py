@@ -218,3 +218,48 @@ def test_duplicates_prints_the_command_that_removes_them_and_undo_takes_it_back(
     diptych("library", "undo", "--library", library)
     (group,) = json.loads(diptych("library", "duplicates", "--library", library, "--json")[1])["groups"]
     assert [copy["kinds"] for copy in group["others"]] == [["resized"]]
+
+
+def test_an_index_is_named_or_refused(diptych, library, tmp_path):
+    code, _, err = diptych("library", "tune", "--library", library)
+    assert (code, "5 vectors" in err, "no index to choose" in err) == (2, True, True)
+    pytest.importorskip("faiss", reason="needs the [fast] extra")
+    code, out, _ = diptych("library", "tune", "--library", library, "--use", "ivf,int8,share=0.1,candidates=50")
+    assert (code, "from 10,000 images on" in out) == (0, True)
+    assert "index: ivf,int8,share=0.1,candidates=50, chosen" in diptych("library", "info", "--library", library)[1]
+    assert len(hits(diptych, library)) == 5
+    assert "the usual index" in diptych("library", "tune", "--library", library, "--use", "usual")[1]
+    assert "index:" not in diptych("library", "info", "--library", library)[1]
+    for wrong in (("--use", "hnsw"), ("--use", "exact", "--apply"), ("--recall", "1"), ("--queries", tmp_path / "no")):
+        assert diptych("library", "tune", "--library", library, *wrong)[0] == 2
+
+
+def test_an_index_is_measured_and_used(diptych, tmp_path, monkeypatch):
+    pytest.importorskip("faiss", reason="needs the [fast] extra")
+    from diptych.core.cosine import normalise
+    from diptych.library import Library
+    from diptych.library.maintenance import tune as measuring
+    from diptych.library.store.rows import Row
+    from diptych.library.view import accelerator
+    from diptych.models import load
+
+    monkeypatch.setattr(accelerator, "LEAST_ROWS", 1_000)
+    monkeypatch.setattr(measuring, "CODES", ("fp32", "int8"))
+    monkeypatch.setattr(measuring, "_CUTS", ())
+    made = Library.create(tmp_path / "many.library", load("base"))
+    random, about = (
+        np.random.default_rng(0),
+        {"content": "0" * 32, "bytes": 1, "modified_ns": 1, "width": 1, "height": 1},
+    )
+    vectors = normalise(random.normal(size=(1_000, made.card.dim)).astype(np.float32))
+    with made.opened.writing() as store:
+        store.write([Row(f"{at:016x}", f"/v/{at}", "/v", vector=vector, **about) for at, vector in enumerate(vectors)])
+        made.opened.view.refresh()
+    np.save(tmp_path / "asked.npy", vectors[:40])
+    asked = ("library", "tune", "--library", tmp_path / "many.library", "--queries", tmp_path / "asked.npy")
+    code, out, _ = diptych(*asked, "--recall", "0.5")
+    assert (code, "recall of the exact 10 nearest by held-out queries: 20 given queries" in out) == (0, True)
+    assert "to use it: diptych library tune --library" in out
+    found = json.loads(diptych(*asked, "--recall", "0.5", "--apply", "--json")[1])
+    assert (found["applied"], found["images"]) == (True, 1_000)
+    assert {one["index"].split(",")[1] for one in found["measured"]} == {"fp32", "int8"}

@@ -9,6 +9,7 @@ from diptych.core.cosine import normalise
 from diptych.core.types import Hit
 from diptych.library.view import Points
 from diptych.serve import projection
+from diptych.serve.pacmap_worker import beside_landmarks
 from diptych.serve.projection import Mapper, Plan
 
 
@@ -105,3 +106,16 @@ def test_pacmap_takes_the_place_of_pca_and_keeps_neighbours(tmp_path) -> None:
     assert plan.method == "pacmap"
     gaps = np.linalg.norm(plan.places[:, None] - plan.places[None], axis=2) + 9 * np.eye(300)
     assert (groups[gaps.argmin(axis=1)] == groups).mean() > 0.95
+
+
+def test_rows_are_placed_beside_their_landmarks() -> None:
+    rng = np.random.default_rng(0)
+    centres = normalise(rng.normal(size=(5, 16)))
+    cluster = rng.integers(5, size=400)
+    vectors = normalise(centres[cluster] + 0.1 * rng.normal(size=(400, 16))).astype(np.float32)
+    places = (10 * np.eye(5, 2, dtype=np.float32) + 20 * np.arange(5, dtype=np.float32)[:, None])[cluster[::4]]
+    places += rng.normal(size=places.shape).astype(np.float32)
+    found = beside_landmarks(vectors, vectors[::4], places)
+    assert np.allclose(found[::4], places, atol=1e-2)  # a landmark stays
+    middles = np.array([places[cluster[::4] == one].mean(axis=0) for one in range(5)])
+    assert (np.linalg.norm(found[:, None] - middles, axis=2).argmin(axis=1) == cluster).all()

@@ -88,12 +88,13 @@ TREE: dict[str, Command | Group] = {
         },
     ),
     "library": Group(
-        "Look after a library: inspect, repair, delete, undo, copy, change its model.",
+        "Look after a library: inspect, repair, tune, delete, undo, copy, change its model.",
         {
             "info": Command("library.upkeep:info", "What a library holds, and what --where can ask about."),
             "verify": Command("library.upkeep:verify", "Check that a library is whole; changes nothing."),
             "repair": Command("library.upkeep:repair", "Put right what verify names, as far as that is possible."),
             "compact": Command("library.upkeep:compact", "Free disk space: drop old versions and left-overs."),
+            "tune": Command("library.tune:tune", "Measure which index finds the nearest quickly and rightly; use it."),
             "list": Command("library.listing:list_items", "List the images: all, or by a filter, in order of date."),
             "duplicates": Command("library.duplicates:duplicates", "Find copies of one image; changes nothing."),
             "reread": Command("library.upkeep:reread", "Ask photos again when, where and with what they were taken."),

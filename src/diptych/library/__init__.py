@@ -21,6 +21,7 @@ from diptych.core.lazy import lazy
 
 if TYPE_CHECKING:
     from .encoder import Encoder, as_queries
+    from .index_choice import IndexChoice
     from .indexing.on_ray import RayEngine
     from .indexing.options import IndexOptions
     from .indexing.report import IndexReport
@@ -36,6 +37,7 @@ __all__ = [
     "Answer",
     "Deletion",
     "Encoder",
+    "IndexChoice",
     "IndexOptions",
     "IndexReport",
     "Info",

@@ -5,22 +5,26 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from diptych.core.errors import LibraryError
+from diptych.core.errors import ConfigError, LibraryError
 from diptych.core.files import write_bytes, write_json
 from diptych.core.similarity import is_like_cosine
 
 from .bucket import bucket_of, shown
 from .encoder import Encoder
+from .index_choice import IndexChoice
+from .index_choice import from_json as index_from_json
 
 FILE = "library.json"
 FORMAT = 1
 FORMAT_OF_STORES = 2  # says where the rows are, because they are not where format 1 has them
+FORMAT_OF_INDEXES = 3  # says which index searches use
 LANCE = "lance"
 
 
@@ -34,7 +38,7 @@ class Card:
 
     `store` says where the rows are: "lance" in the folder itself, or the address of a server. `generation`
     counts how often the library was embedded again by another model; each generation has rows of its own until
-    older ones are dropped.
+    older ones are dropped. `index` is what `library tune` chose; None for the usual one.
     """
 
     id: str
@@ -45,6 +49,7 @@ class Card:
     format: int = FORMAT
     store: str = LANCE
     generation: int = 0
+    index: IndexChoice | None = None
 
     @property
     def unpinned_model(self) -> str:
@@ -68,7 +73,9 @@ class Card:
         """The card of the same library, embedded again by another model."""
         _require_cosine(encoder)
         model = loaded_by or encoder.name
-        return replace(self, model=model, fingerprint=encoder.fingerprint, dim=encoder.dim, generation=generation)
+        index = None if self.index is None else self.index.for_other_vectors()
+        about = replace(self, model=model, fingerprint=encoder.fingerprint, dim=encoder.dim, generation=generation)
+        return replace(about, index=index)
 
     def check(self, encoder: Encoder, folder: Path, named: str) -> None:
         """Raise OtherModelError unless `encoder` is the model that made the library."""
@@ -103,16 +110,39 @@ def write(card: Card, folder: Path) -> None:
 
     Raises LibraryError on object storage where there is one already.
     """
-    value = asdict(card)
-    if (card.store, card.generation) == (LANCE, 0):
-        del value["store"], value["generation"]
-        value["format"] = FORMAT
-    else:
-        value["format"] = FORMAT_OF_STORES
+    value = to_json(card)
     bucket = bucket_of(folder)
     if bucket is not None and bucket.create(FILE, json.dumps(value, indent=2).encode()) is None:
         raise LibraryError(f"{bucket.address} is a library already; open it, or choose another name")
     write_json(folder / FILE, value)
+
+
+def rewrite(card: Card, folder: Path) -> None:
+    """Replace the card, atomically; on object storage too. The caller is the one writer."""
+    value, bucket = to_json(card), bucket_of(folder)
+    if bucket is not None:
+        bucket.put(FILE, json.dumps(value, indent=2).encode())
+    write_json(folder / FILE, value)
+
+
+def to_json(card: Card) -> dict[str, Any]:
+    """What the file says, in the oldest format that can."""
+    value = asdict(card)
+    if card.index is None:
+        del value["index"]
+    if card.index is not None:
+        value["format"] = FORMAT_OF_INDEXES
+    elif (card.store, card.generation) == (LANCE, 0):
+        del value["store"], value["generation"]
+        value["format"] = FORMAT
+    else:
+        value["format"] = FORMAT_OF_STORES
+    return value
+
+
+def from_json(value: Mapping[str, Any]) -> Card:
+    """The card that `to_json` wrote. Raises TypeError or ConfigError for another value."""
+    return Card(**{**value, "index": index_from_json(value.get("index"))})
 
 
 def _keep(data: bytes | None, folder: Path) -> None:
@@ -144,15 +174,15 @@ def read(folder: Path) -> Card:
         if data is None:
             raise LibraryError(f"{name} is not a library (it has no {FILE}); {make}")
         value: Any = json.loads(data)
-        card = Card(**value)
-    except (OSError, ValueError, TypeError) as error:
+        card = from_json(value)
+    except (OSError, ValueError, TypeError, ConfigError) as error:
         reason = "it holds other keys than a library's" if isinstance(error, TypeError) else error
         raise LibraryError(
             f"{name}/{FILE} is damaged ({reason}); restore it from a backup, or delete the folder and index again"
         ) from error
-    if card.format not in (FORMAT, FORMAT_OF_STORES):
+    if card.format not in (FORMAT, FORMAT_OF_STORES, FORMAT_OF_INDEXES):
         raise LibraryError(
-            f"{name} has library format {card.format}, this diptych reads {FORMAT} and {FORMAT_OF_STORES}; "
+            f"{name} has library format {card.format}, this diptych reads {FORMAT} to {FORMAT_OF_INDEXES}; "
             f"use the diptych version that made it, or index again"
         )
     return card

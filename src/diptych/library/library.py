@@ -210,6 +210,8 @@ class Library:
     compact = _method_of("maintenance", Maintenance.compact)
     export = _method_of("maintenance", Maintenance.export)
     reread = _method_of("maintenance", Maintenance.reread)
+    tune = _method_of("maintenance", Maintenance.tune)
+    use_index = _method_of("maintenance", Maintenance.use_index)
     reembed = _method_of("maintenance", Maintenance.reembed)
 
 

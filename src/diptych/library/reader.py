@@ -51,7 +51,7 @@ from .own_probability import Asked, own_probabilities
 
 Query = str | Path | np.ndarray[Any, Any]  # words or a sum, an image's path, or a vector (d,)
 _UNIT = 0.01  # how far from 1 the length of a unit vector may be
-_MOST_POINTS = 20_000  # of a map of a library on a server
+_MOST_POINTS, _MOST_POINTS_OF_SERVER = 100_000, 20_000  # of a map: 2 MB; on a server each is a row to fetch
 _SAMPLE = 100  # images of the library that `unfamiliar` compares
 
 
@@ -70,6 +70,7 @@ class Info:
     columns: dict[str, str]
     store: str = LANCE  # where the rows are: "lance" in the folder, or the address of a server
     with_words: int | None = None  # images in which words were read; None where none were looked for
+    index: str | None = None  # what `library tune` chose; None for the usual one
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,11 +329,14 @@ class Reader:
         first, _ = view.page("", 1)
         return any(text_of(one.meta) is not None for one in view.rows(first))
 
-    def points(self, most: int = _MOST_POINTS) -> Points:
-        """Ids and vectors for a map: of all rows; of a library on a server a sample of at most `most`, and how many
-        there are in all.
+    def points(self, most: int | None = None) -> Points:
+        """Ids and vectors for a map: of all rows, or of a sample of at most `most`, and how many there are in all.
+
+        `most` is 100,000 when it is left out, 20,000 for a library on a server. Ids are hashes, so that rows spread
+        evenly over them are drawn by chance.
         """
-        return self._opened.view.points(most)
+        usual = _MOST_POINTS_OF_SERVER if self._opened.place.has_own_search else _MOST_POINTS
+        return self._opened.view.points(usual if most is None else at_least("most", whole("most", most), 1))
 
     def snapshot(self) -> Snapshot:
         """All vectors and rows of the newest version as arrays; from a server all of them are copied here."""
@@ -354,6 +358,7 @@ class Reader:
             columns=columns,
             store=about.store,
             with_words=opened.store().count(where=Condition(WORDS, "not null")) if WORDS in columns else None,
+            index=None if about.index is None else str(about.index),
         )
 
     def unfamiliar(self) -> tuple[Note, ...]:

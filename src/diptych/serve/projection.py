@@ -42,7 +42,7 @@ class Plan:
     ids: np.ndarray[Any, np.dtype[np.bytes_]]
     places: Float32[np.ndarray, "n 2"]
     shade: Float32[np.ndarray, " n"]
-    total: int  # images of that version: more than are here where the library is on a server
+    total: int  # images of that version: more than are here where the map shows a sample
 
     def place(self, identifier: str) -> tuple[float, float] | None:
         """Where an image is; None for one that this version does not have."""

@@ -77,7 +77,7 @@ def test_hidden_rows_are_never_found_and_crowd_nobody_out(view, data, monkeypatc
 def test_many_are_as_each_alone(view, data, monkeypatch):
     monkeypatch.setattr(accelerator, "_EXACT_BELOW", 100)
     counts = [1, 10, 25] * 10
-    index, asked = accelerator._open(view), []
+    index, asked = accelerator.opened_index(view)[0], []
     search = index.search
     monkeypatch.setattr(
         index, "search", lambda some, *rest, **how: asked.append(len(some)) or search(some, *rest, **how)

@@ -77,7 +77,7 @@ def test_what_is_written_while_a_snapshot_is_made_is_in_its_journal(many, starte
     assert len(other) == COUNT - 1100
     written = []
 
-    def prepare(made):  # the rows are laid out, the snapshot is not yet the current one
+    def prepare(made, choice):  # the rows are laid out, the snapshot is not yet the current one
         (item,) = other.add([NewItem(new)]).items
         other.delete([f"{1200:016x}"])
         written.append(item.id)

@@ -72,3 +72,17 @@ def test_a_search_on_a_server_copies_no_rows(filled, encoder, tmp_path) -> None:
 def test_an_unknown_column_is_refused(filled) -> None:
     with pytest.raises(FilterError, match="no column"):
         filled.matching("nothing = 3")
+
+
+def test_a_map_of_a_large_folder_shows_a_sample_without_what_was_deleted(views, filled) -> None:
+    local, _ = views
+    everything = local.points(6)
+    assert (len(everything), everything.total) == (6, 6)
+    kept = [one for one in filled.snapshot().ids.astype(str) if local.vector(one) is not None]
+    for most in (1, 3, 4):
+        points = local.points(most)
+        assert (points.total, points.version) == (6, local.version)
+        assert len(points) == most
+        assert set(points.ids.astype(str)) <= set(kept)
+        for one, vector in zip(points.ids.astype(str), points.vectors, strict=True):
+            assert local.vector(one) == pytest.approx(vector)

@@ -5,6 +5,7 @@ import os
 import time
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -130,4 +131,9 @@ def reembed(
     text = f"{shown(library)}: {report.images} images have vectors of {report.model} now ({report.embedded} embedded)"
     if report.from_thumbnails:
         text += f"; {len(report.from_thumbnails)} of them from thumbnails: {', '.join(report.from_thumbnails[:5])}"
+    if report.index is not None:
+        text += (
+            f"\nits index ({report.index}) was chosen for the vectors of the model before; measure again: "
+            f"diptych library tune --library {quote(shown(library))}"
+        )
     common.show(asdict(report), text)

@@ -28,6 +28,7 @@ def info(*, library: LibraryFolder, common: Common = Common()) -> None:
             if found.with_words is None
             else [f"words: read in {number(found.with_words, 'image')}, for search --ocr"]
         ),
+        *([] if found.index is None else [f"index: {found.index}, chosen for this library"]),
         "columns: " + ", ".join(f"{name} ({kind})" for name, kind in found.columns.items()),
     ]
     common.show(asdict(found), "\n".join(lines))

@@ -13,7 +13,10 @@ from .problems import HARMLESS, MissingImagesError, Problem, Verdict
 
 if TYPE_CHECKING:
     from .transfer import check_export, restore
+    from .tune import Measured, Tuning
 
 
-__all__ = ["HARMLESS", "MissingImagesError", "Problem", "Verdict", "check_export", "restore"]
+__all__ = [
+    "HARMLESS", "Measured", "MissingImagesError", "Problem", "Tuning", "Verdict", "check_export", "restore",
+]  # fmt: skip
 __getattr__, __dir__ = lazy(__name__)  # exports are imported when they are first used: a search needs none

@@ -1,12 +1,16 @@
-"""Looking after a library: verify, repair, compact, export, embed again by another model."""
+"""Looking after a library: verify, repair, compact, export, choose an index, embed again by another model."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from diptych.core.protocols import SILENT, Progress
 from diptych.library.encoder import Encoder
+from diptych.library.index_choice import IndexChoice
 from diptych.library.opened import Opened, disk_errors, lasting_name, loaded
 from diptych.library.store.trash import Batch
 from diptych.library.writer import Writer
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from .repair import Repair
     from .reread import Reread
     from .transfer import Exported
+    from .tune import Tuning
 
 _GENERATION_SECONDS = 3600.0  # for which readers of the model used before may still be at work
 
@@ -80,6 +85,48 @@ class Maintenance:
         from .reread import reread
 
         return reread(self._opened, progress)
+
+    def tune(
+        self,
+        recall: float = 0.99,
+        *,
+        queries: Sequence[str] | np.ndarray[Any, Any] | None = None,
+        k: int = 10,
+        count: int = 1_000,
+        prefer: str = "speed",
+        seed: int = 0,
+        progress: Progress = SILENT,
+    ) -> Tuning:
+        """Measure which index of FAISS finds so much of the exact `k` nearest, and how quickly; nothing is changed.
+
+        Args:
+            recall: Share of the exact k nearest that is to be found, for each kind of query, more than 0 and below 1.
+            queries: Texts, or vectors (q, dim). None: vectors of `count` images of the library drawn by chance, and
+                their texts, where they have any. Half of each kind choose, the other half measure.
+            k: Images of a search.
+            count: Images that are drawn.
+            prefer: "speed": the quickest, and the smallest of those that are about as quick; or "size": the smallest
+                that is quicker than the exact search.
+            seed: Of what is drawn.
+            progress: Where progress is shown.
+
+        Raises ConfigError for a library on a server or of fewer than 10,000 vectors, MissingExtraError without faiss.
+        """
+        from .tune import tune
+
+        return tune(
+            self._opened, recall, queries=queries, k=k, count=count, prefer=prefer, seed=seed, progress=progress
+        )
+
+    def use_index(self, index: IndexChoice | None) -> bool:
+        """Let all searches of the library use an index, which is made now; whether there is one then.
+
+        None is the usual one, from 200,000 vectors on. The choice stays through additions, compaction and a change of
+        the model. Raises ConfigError for a library on a server, or an index that its vectors are too short for.
+        """
+        from .tune import apply
+
+        return apply(self._opened, index)
 
     def reembed(
         self,

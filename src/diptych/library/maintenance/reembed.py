@@ -56,6 +56,7 @@ class Reembedded:
     embedded: int  # by this run; others were there from an earlier one
     from_thumbnails: tuple[str, ...]  # paths of images that were embedded from their thumbnails
     generation: int
+    index: str | None = None  # what `library tune` chose for the vectors before, and is kept
 
 
 class Reembedding:
@@ -105,11 +106,15 @@ class Reembedding:
                 if not self._opened.is_current:
                     raise LibraryError("the library was embedded again by another process meanwhile; open it again")
                 self._catch_up(place)
+                if (chosen := card.read(folder).index) is not None:  # perhaps meanwhile
+                    self._new = replace(self._new, index=chosen.for_other_vectors())
                 self._make_snapshot(place)
                 card.write(self._new, folder)  # the switch
                 (folder / NOTE).unlink(missing_ok=True)
         count = place.store().count()
-        return Reembedded(self._new.model, count, self._embedded, tuple(sorted(self._from_thumbs)), self._generation)
+        index = None if self._new.index is None else str(self._new.index)
+        from_thumbs = tuple(sorted(self._from_thumbs))
+        return Reembedded(self._new.model, count, self._embedded, from_thumbs, self._generation, index)
 
     def _check_files(self) -> None:
         """Before hours of work: are the files of all images there? Changes show when they are read."""

@@ -32,7 +32,7 @@ import numpy as np
 import safetensors.numpy
 
 from diptych.core.batched import batched
-from diptych.core.errors import LibraryError
+from diptych.core.errors import ConfigError, LibraryError
 from diptych.core.file_names import escape
 from diptych.core.files import fsync_folder, fsync_tree
 from diptych.core.fingerprint import of_file
@@ -135,7 +135,7 @@ def export(opened: Opened, target: Path, progress: Progress = SILENT) -> Exporte
                 "kind": _KIND,
                 "format": FORMAT,
                 "diptych": __version__,
-                "library": asdict(opened.card),
+                "library": card.to_json(opened.card),
                 "pictures": images,
                 "trashed": trashed,
             }
@@ -393,6 +393,6 @@ def _checked(folder: Path, shown: str, progress: Progress) -> tuple[Exported, di
 
 def _card(manifest: Mapping[str, Any], shown: str) -> Card:
     try:
-        return Card(**manifest["library"])
-    except (KeyError, TypeError) as error:
+        return card.from_json(manifest["library"])
+    except (KeyError, TypeError, ConfigError) as error:
         raise LibraryError(f"{shown} does not say which library it is ({error}); use another backup") from error

@@ -109,7 +109,7 @@ class View(ABC):
 
     @abstractmethod
     def points(self, most: int) -> Points:
-        """What a map shows: all rows where they are here, else a sample of at most `most`."""
+        """What a map shows: all rows, or a sample of at most `most`."""
 
     def snapshot(self) -> Snapshot:
         """All rows of the newest version as arrays; made when it is missing, old or damaged."""

@@ -16,6 +16,7 @@ from .journal import Change, JournalEntry
 from .snapshot import NOWHERE, Snapshot
 
 Found = tuple[float, str, Snapshot, int]  # cosine, id, and where the row is
+Rows = tuple[Int64[np.ndarray, c], ...]  # of each part
 
 
 class JournalledSnapshot:
@@ -74,18 +75,27 @@ class JournalledSnapshot:
         return JournalledSnapshot(self.base, reached, newer, frozenset(gone), position) if entries else self
 
     def top_k(
-        self, queries: Float32[np.ndarray, "q d"], counts: Sequence[int], ids: Sequence[str] | None = None
+        self,
+        queries: Float32[np.ndarray, "q d"],
+        counts: Sequence[int],
+        ids: Sequence[str] | None = None,
+        among: Rows | None = None,
     ) -> list[list[Found]]:
-        """For each query its k rows of highest cosine, best first, ties by id; with `ids`, only among those.
+        """For each query its k rows of highest cosine, best first, ties by id.
 
-        The vectors are read once for all queries.
+        With `ids`, only among those, or among what `rows_of` gave for them. The vectors are read once for all queries.
         """
         found: list[list[Found]] = [[] for _ in queries]
-        for part, hidden in self.parts:
-            rows = None if ids is None else part.find(ids)
+        among = self.rows_of(ids) if among is None and ids is not None else among
+        for at, (part, hidden) in enumerate(self.parts):
+            rows = None if among is None else among[at]
             for listed, ranked in zip(found, _ranked(part, queries, counts, rows, hidden), strict=True):
                 listed += _listed(part, *ranked)
         return [sorted(listed, key=lambda one: (-one[0], one[1]))[:k] for listed, k in zip(found, counts, strict=True)]
+
+    def rows_of(self, ids: Sequence[str]) -> Rows:
+        """The rows with these ids in each of the parts: for many ids it takes longer than a search."""
+        return tuple(part.find(ids) for part, _ in self.parts)
 
     def find(self, identifier: str) -> tuple[Snapshot, int] | None:
         """Where the row with this id is."""

@@ -10,7 +10,7 @@ from diptych.core.shapes import Float32
 from diptych.library.store.where import Where
 
 from .base import Points, Ranking, RowFacts, View
-from .journalled import JournalledSnapshot
+from .journalled import JournalledSnapshot, Rows
 from .ordered import Ordered
 from .snapshot import DamagedError, Snapshot
 from .snapshots import Snapshots
@@ -23,6 +23,8 @@ class LocalView(View):
         super().__init__(snapshots)
         # the ids of the last filter, and the version and filter that they are of: the next page asks for the same
         self._matched: tuple[str | None, Where | None, list[str]] = (None, None, [])
+        # the rows of the last filter of a search, and what they are of: the next search may ask for the same
+        self._among: tuple[JournalledSnapshot, Where, Rows, int] | None = None
         self._ordered: tuple[tuple[str | None, str, Where | None], Ordered] | None = None  # the same of the last order
 
     def count(self, where: Where | None = None) -> int:
@@ -72,12 +74,14 @@ class LocalView(View):
 
     def sample(self, most: int) -> tuple[list[str], Float32[np.ndarray, "n d"]]:
         """Rows of the snapshot alone: what was written since is little."""
-        base = self._snapshots.newest().base
-        rows = np.unique(np.linspace(0, max(len(base) - 1, 0), min(most, len(base))).astype(np.int64))
-        return [base.id(row) for row in rows.tolist()], np.asarray(base.vectors[rows], dtype=np.float32)
+        return _sample(self._snapshots.newest(), most)
 
     def points(self, most: int) -> Points:
-        """All rows: they are mapped into memory, not copied."""
+        """All rows, which are mapped into memory; of more than `most` those of the snapshot that `sample` gives."""
+        newest = self._snapshots.newest()
+        if len(newest) > most:
+            ids, vectors = _sample(newest, most)
+            return Points(newest.version, np.array(ids, dtype=newest.base.ids.dtype), vectors, len(newest))
         all_rows = self.snapshot()
         return Points(all_rows.version, all_rows.ids, all_rows.vectors, len(all_rows))
 
@@ -89,6 +93,14 @@ class LocalView(View):
         """A new snapshot."""
         self._snapshots.write()
 
+    def _rows_among(self, newest: JournalledSnapshot, where: Where) -> tuple[Rows, int]:
+        """The rows of a version that pass a filter, and how many ids did."""
+        kept = self._among
+        if kept is None or kept[0] is not newest or kept[1] != where:
+            ids = self.matching(where)
+            self._among = kept = (newest, where, newest.rows_of(ids), len(ids))
+        return kept[2], kept[3]
+
     def _search(
         self,
         newest: JournalledSnapshot,
@@ -96,12 +108,19 @@ class LocalView(View):
         counts: Sequence[int],
         where: Where | None,
     ) -> list[Ranking]:
-        ids = None if where is None else self.matching(where)
-        considered = len(newest) if ids is None else len(ids)
+        among, considered = (None, len(newest)) if where is None else self._rows_among(newest, where)
         return [
             Ranking(tuple((_facts(part, row), score) for score, _, part, row in found), considered, newest.version)
-            for found in newest.top_k(queries, counts, ids)
+            for found in newest.top_k(queries, counts, among=among)
         ]
+
+
+def _sample(newest: JournalledSnapshot, most: int) -> tuple[list[str], Float32[np.ndarray, "n d"]]:
+    """Rows of the snapshot that were not deleted since, at most so many."""
+    base, hidden = newest.parts[0]
+    shown = np.setdiff1d(np.arange(len(base)), hidden, assume_unique=True)
+    rows = shown[np.unique(np.linspace(0, max(len(shown) - 1, 0), min(most, len(shown))).astype(np.int64))]
+    return [base.id(row) for row in rows.tolist()], np.asarray(base.vectors[rows], dtype=np.float32)
 
 
 def _facts(part: Snapshot, row: int) -> RowFacts:

@@ -31,7 +31,7 @@ from diptych.library.store.rows import ID_LENGTH, Row
 NOWHERE = Path(os.devnull)  # the folder of a snapshot in memory: nothing is below it
 POINTER = "current.json"
 JOURNAL_LOCK = "journal.lock"
-KEPT = "trained.faiss"  # what the accelerator carries over from one snapshot to the next
+KEPT = "trained."  # how the names begin of what the accelerator carries over from one snapshot to the next
 _VECTORS, _IDS, _LINES, _OFFSETS = "vectors.npy", "ids.npy", "rows.jsonl", "offsets.npy"
 _ID_TYPE = f"S{ID_LENGTH}"
 
@@ -271,6 +271,6 @@ def _map(path: Path) -> Any:
 def _drop_others(folder: Path, current: str) -> None:
     """Remove older snapshots. Whoever has one mapped keeps it until they close it."""
     for entry in folder.iterdir():
-        if entry.name not in (current, POINTER, KEPT, JOURNAL_LOCK):
+        if entry.name not in (current, POINTER, JOURNAL_LOCK) and not entry.name.startswith(KEPT):
             with contextlib.suppress(OSError):
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

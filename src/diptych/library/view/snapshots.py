@@ -10,7 +10,9 @@ from pathlib import Path
 
 from diptych.core.errors import LibraryError
 from diptych.core.memory import trim_memory
+from diptych.library import card
 from diptych.library.card import Card
+from diptych.library.index_choice import IndexChoice
 from diptych.library.store import lock
 from diptych.library.store.places import Place, snapshot_folder
 from diptych.library.store.protocol import Store
@@ -127,6 +129,13 @@ class Snapshots:
 
     # -- inside ------------------------------------------------------------------------------------
 
+    def _index(self) -> IndexChoice | None:
+        """The index that the newest card names: it may have been chosen since this library was opened."""
+        with contextlib.suppress(LibraryError):
+            about = card.read(self._library)
+            return about.index if about.generation == self._card.generation else self._card.index
+        return self._card.index
+
     def _follow(self) -> None:
         """Bring the journal here up to what was written on other machines."""
         if self._place.feed is not None:
@@ -189,7 +198,7 @@ class Snapshots:
 
         def finish(made: Snapshot, make_current: Callable[[], None]) -> None:
             with contextlib.suppress(OSError, RuntimeError):  # without the accelerator searching is exact
-                accelerator.prepare(made)
+                accelerator.prepare(made, self._index())
             journal.hand_over(self.folder, made, make_current)
 
         with lock.exclusive(self._library / _LOCK):

@@ -85,7 +85,8 @@ async def search_image(
                      **_SAYS_VERSION}},
 )  # fmt: skip
 async def map_of(served: TheLibrary, format: Annotated[str, Query(pattern="^(json|binary)$")] = "json") -> Any:
-    """A point for every image, similar images near each other; for a library on a server, for a sample of its images.
+    """A point for every image, similar images near each other; for a sample of the images of a library
+    on a server or of more than 100,000.
 
     `format=binary`: little-endian float32 x, y, shade for each image, then 8 bytes of id for each, in
     the same order; their number is in X-Map-Count, that of all images in X-Map-Total, what made them in X-Map-Method.
