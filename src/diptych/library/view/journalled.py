@@ -6,6 +6,7 @@ import bisect
 import functools
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from .journal import Change, JournalEntry
 from .snapshot import NOWHERE, Snapshot
 
 Found = tuple[float, str, Snapshot, int]  # cosine, id, and where the row is
-Rows = tuple[Int64[np.ndarray, c], ...]  # of each part
+Rows = tuple[np.ndarray[Any, Any], ...]  # of each part
 
 
 class JournalledSnapshot:
