@@ -74,6 +74,7 @@ CASES = (
     Case("explain text no-such.jpg --by attention --model base", ("train",)),
     Case("data check {pairs}"),
     Case("data filter {pairs} --out filtered", ("plot",)),
+    Case("data filter {pairs} --out filtered --engine ray", ("plot", "cluster")),
     Case("data translate {pairs} --to es --engine ctranslate2:no-such-{source}-{target}", ("translate",)),
     Case("data mine {pairs} --out mined.jsonl"),
     Case("data emoji emoji", ("demo",)),
@@ -89,6 +90,7 @@ CASES = (
     Case("rerank check no-such --reranker no-such", fails=4),
     Case("rerank check no-such --reranker no-such --plot drawn.png", ("plot",)),
     Case("rerank prepare --library {library} --reranker no-such", fails=4),
+    Case("rerank prepare --library {library} --reranker base --engine ray", ("cluster",)),
     Case("generator draw apple -n 2 --out grid.png"),
     Case("generator eval {pairs} --generator emoji --train-split= --texts 4 --noises 2 --bootstrap 2 --pool 4"),
     Case("generator eval {pairs} --generator emoji --features inception:{image}", ("fid", "train")),
@@ -125,6 +127,7 @@ CASES = (
     Case("library import exported --library imported"),
     Case("library backup kept --library {library}"),
     Case("library reembed --library {library} --model base", fails=4),
+    Case("library reembed --library {library} --model base --engine ray", ("cluster",)),
 )
 
 

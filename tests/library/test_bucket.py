@@ -11,12 +11,16 @@ import uuid
 import pytest
 
 from diptych.core.errors import ConfigError, LibraryError
-from diptych.library import Library, bucket
+from diptych.library import Library, NewItem, bucket
 from diptych.library.bucket import Bucket, address_of, folder_of
 from diptych.library.card import Card
+from diptych.library.maintenance import restore, transfer
+from diptych.library.maintenance.reembed import Reembedding
 from diptych.library.rendering.thumbnails import BucketThumbnails
 from diptych.library.store import bucket_lock, lance_bucket
 from diptych.library.view import snapshot
+
+from .test_items import RED, png
 
 pytest.importorskip("obstore", reason="needs obstore: pip install 'diptych[s3]'")
 
@@ -184,10 +188,10 @@ def test_thumbnails_are_there_before_rows_are_acknowledged(memory, monkeypatch):
         thumbnails.flush()
 
 
-def test_storage_that_is_away_is_not_asked_with_every_search(memory, monkeypatch):
+def test_storage_that_is_away_is_not_asked_with_every_search(memory, monkeypatch, tmp_path):
     monkeypatch.setattr(lance_bucket, "_FRESH_SECONDS", 0.0)
     memory.put("store/pictures.lance/_versions/1.manifest", b"1234")
-    place, asked = lance_bucket.BucketPlace(memory, "store", Card("x", "base", "f", 4, "now")), []
+    place, asked = lance_bucket.BucketPlace(memory, "store", Card("x", "base", "f", 4, "now"), tmp_path), []
     assert place.token() == "1-4"
 
     def fails(self, below):
@@ -283,6 +287,103 @@ class TestOnServer:
         exported = there.export(tmp_path / "out")
         assert (exported.images, exported.files) == (5, 5 + 3)
 
+    def test_uploads_are_objects(self, address, pictures, encoder, machine):
+        made = Library.create(address, encoder)
+        made.index([pictures])
+        added = made.add([NewItem(png(RED, mark=7), "up.png", meta={"k": 1}), NewItem(b"none", "bad.png")])
+        assert (len(added.created), [one.name for one in added.skipped]) == (1, ["bad.png"])
+        assert made.add([NewItem(png(RED, mark=7), "up.png")]).created == ()
+        machine("there")
+        there = Library.open(address, encoder)
+        (item,) = there.items("k = 1").items
+        assert (item.owned, item.path.startswith(f"{address}/files/")) == (True, True)
+        assert there.image(item.id).data == png(RED, mark=7)
+        assert there.verify().problems == ()
+        there.uploads.write("./files/aa/lost.png", b"of no row")
+        assert there.verify().kinds == {"orphan_file": 1}
+        assert there.repair().repaired == {"orphan_file": 1}
+        assert [one.name for one in Bucket(address).names("lost")] == ["lost/lost.png"]
+        there.delete([item.id])
+        assert there.purge(0) == 1
+        assert list(Bucket(address).names("files")) == []
+
+    def test_it_is_embedded_again(self, address, pictures, encoder, other_encoder, machine, monkeypatch):
+        made = Library.create(address, encoder)
+        made.index([pictures])
+        made.add([NewItem(png(RED, mark=7), "up.png")])
+        (item,) = made.items("name = 'up.png'").items
+
+        def die(*_):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as killed:
+            killed.setattr(Reembedding, "_catch_up", die)
+            with pytest.raises(KeyboardInterrupt):
+                made.reembed(other_encoder)
+        assert made.search("red", 1)[0].path == str(pictures / "red.png")  # the old vectors
+        assert made.verify().problems == ()
+
+        machine("there")  # which goes on where the other one stopped
+        reader = Library.open(address, encoder)
+        assert len(reader) == 7
+        (pictures / "blue.png").unlink()
+        made.delete(where="name = 'blue.png'")
+        report = Library.open(address, encoder).reembed(other_encoder)
+        assert (report.images, report.embedded) == (6, 0)
+        time.sleep(1.1)
+        assert len(reader.search(reader.vector_of(item.id), 9)) == 6
+        assert not reader.is_current
+        with pytest.raises(LibraryError, match="embedded again"):
+            reader.delete([item.id])
+        there = Library.open(address, other_encoder)
+        expected = other_encoder.encode_images([png(RED, mark=7)])[0]
+        assert there.vector_of(item.id) == pytest.approx(expected, abs=1e-5)
+        assert there.undo().restored
+        assert there.verify().kinds == {"missing_file": 1}
+        there.compact()
+        assert not list(Bucket(address).names("store"))
+        assert there.index([pictures]).embedded == 0
+
+    def test_a_card_that_was_replaced_is_noticed(self, address, encoder, other_encoder, machine):
+        made = Library.create(address, encoder)
+        machine("there")
+        there = Library.open(address, encoder)
+        copy = there.folder / "library.json"
+        there.version  # noqa: B018 - asks the storage
+        before = copy.stat().st_mtime_ns
+        machine("here")
+        made.reembed(other_encoder)
+        machine("there")
+        time.sleep(1.1)
+        there.version  # noqa: B018
+        assert copy.stat().st_mtime_ns != before  # by which a server knows
+
+    def test_an_export_is_imported(self, address, filled, encoder, tmp_path, monkeypatch):
+        filled.add([NewItem(png(RED, mark=7), "up.png", meta={"k": 1})])
+        filled.delete(where="name = 'white.png'")
+        filled.export(tmp_path / "out.tar")
+        with monkeypatch.context() as broken:
+            broken.setattr(transfer, "_write_rows", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+            with pytest.raises(KeyboardInterrupt):
+                restore(tmp_path / "out.tar", address)
+        with pytest.raises(LibraryError, match="is not a library"):
+            Library.open(address)
+        report = restore(tmp_path / "out.tar", address)
+        assert (report.target, report.images, report.trashed) == (address, 6, 1)
+        made = Library.open(address, encoder)
+        assert [(hit.id, hit.score) for hit in made.search("red blue", 9)] == [
+            (hit.id, hit.score) for hit in filled.search("red blue", 9)
+        ]
+        assert made.image(made.items("k = 1").items[0].id).data == png(RED, mark=7)
+        assert (len(made.undo().restored), made.verify().problems) == (1, ())
+        with pytest.raises(LibraryError, match="is a library already"):
+            restore(tmp_path / "out.tar", address)
+        other = f"{address}-2"
+        Bucket(other).put("something.txt", b"else")
+        with pytest.raises(LibraryError, match="holds other objects"):
+            restore(tmp_path / "out.tar", other)
+        assert [one.name for one in Bucket(other).names()] == ["something.txt"]
+
     def test_two_processes_cannot_both_write(self, address, pictures, encoder, monkeypatch):
         made = Library.create(address, encoder)
         made.index([pictures])
@@ -345,9 +446,7 @@ class TestOnServer:
             Library.create("s3://nowhere-at-all/x", encoder)
         with pytest.raises(ConfigError, match="leave the store"):
             Library.create(address, encoder, store="milvus://localhost:19530/x")
-        made = Library.create(address, encoder)
-        with pytest.raises(LibraryError, match="is not embedded again"):
-            made.reembed(encoder)
+        Library.create(address, encoder)
         monkeypatch.setenv("AWS_ENDPOINT", "http://127.0.0.1:9")
         with pytest.raises(LibraryError, match="cannot be reached"):
             Library.open(address)

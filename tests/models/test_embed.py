@@ -1,7 +1,11 @@
+import dataclasses
+import pickle
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from diptych.core.batched import batched
 from diptych.core.errors import Reason
 from diptych.core.types import BytesImage, FileImage, Pair, Text
 from diptych.models import load
@@ -128,3 +132,38 @@ def test_equal_images_are_equal_to_the_last_bit_and_what_is_embedded_has_a_name(
     assert found.keys[0] == found.keys[2] != found.keys[1]
     other = [pairs[0], Pair("b", (twin, twin), (Text("y"),))]
     assert embed_pairs(model, other).content != found.content == embed_pairs(model, pairs).content
+
+
+class Sent:
+    """An engine that sends the task as a cluster does, two images at once."""
+
+    def run(self, task, images, notes):
+        notes.add("lost_worker", "workers lost")
+        work = pickle.loads(pickle.dumps(task)).start(1, "cpu")
+        for some in batched(images, 2):
+            sent = pickle.loads(pickle.dumps(some))
+            yield from zip(some, pickle.loads(pickle.dumps(work(sent))), strict=True)
+
+
+def test_an_engine_embeds_what_this_process_does(model, picture, tmp_path, monkeypatch):
+    red, bad = picture("r.png", "red"), BytesImage(b"<html>not found</html>", "bad.jpg")
+    missing = FileImage(tmp_path / "gone.png")
+    copy = BytesImage(red.path.read_bytes(), "copy.png")
+    again = BytesImage(bad.data, "bad again.jpg")
+    images = [red, bad, picture("b.png", "blue"), copy, missing, again, picture("g.png", "green"), red]
+    pairs = [pair(str(at), image, (f"text {at}", "en")) for at, image in enumerate(images)]
+    found = []
+    for name, engine in (("here", None), ("there", Sent()), ("there", Sent())):
+        monkeypatch.setenv("DIPTYCH_CACHE", str(tmp_path / name))
+        found.append(embed_pairs(model, pairs, engine=engine))
+    for one in found[1:]:  # the second of them by what is known
+        for field in dataclasses.fields(one):
+            left, right = (getattr(each, field.name) for each in (found[0], one))
+            if field.name in ("images", "views"):
+                assert left == pytest.approx(right, abs=1e-6)
+            elif isinstance(left, np.ndarray):
+                assert left.tolist() == right.tolist()
+            else:
+                assert left == right
+        assert (one.images[0] == one.images[2]).all()  # equal images to the last bit
+    assert [one.name for one in found[0].skipped] == ["bad.jpg", str(missing.path), "bad again.jpg"]

@@ -1,12 +1,10 @@
 """`diptych index`."""
 
-import contextlib
-import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from inspect import signature
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter, validators
 
@@ -18,21 +16,15 @@ from diptych.library import Library, card
 from diptych.library.bucket import shown
 from diptych.library.indexing import UNDONE, IndexReport
 
+from .engines import WORKERS, EngineAddress, EngineName, Workers, check_engine, opened_engine
 from .outputs import check_folder
 from .shared import Common, LibraryFolder, ModelAddress, RerankerAddress, shortened
-
-if TYPE_CHECKING:
-    from diptych.library.indexing import Engine
 
 _MODEL = """Dual encoder of a new library: a shipped model's name, a model folder, or the address of a pretrained model
 (hf:ORG/NAME, open_clip:ARCHITECTURE/TAG, sentence-transformers:NAME); base when left out. A library keeps to the model
 it was made with."""
 _RERANKER = """Also store this cross-encoder's tokens of each image or moment, as diptych rerank prepare does: its model
 folder, or blip:NAME_OR_FOLDER."""
-_ENGINE = """Where images are read and embedded: in this process, or by the workers of a Ray cluster, each with a GPU or
-with --workers cores. The images have to be there under the same paths. For images alone."""
-_ADDRESS = """The Ray cluster: HOST:PORT of its head, ray://HOST:PORT, or local for one of this machine alone, started
-for the run. Left out, it is the one that RAY_ADDRESS names or that runs on this machine, else local."""
 
 
 def index(
@@ -42,13 +34,13 @@ def index(
     format: str | None = None,
     encoding: str | None = None,
     text_columns: tuple[str, ...] = (),
-    workers: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 2,
+    workers: Workers = WORKERS,
     batch_size: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 32,
     max_megapixels: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 50.0,
     max_megabytes: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 20.0,
     store: str | None = None,
-    engine: Annotated[Literal["local", "ray"], Parameter(help=_ENGINE)] = "local",
-    address: Annotated[str | None, Parameter(help=_ADDRESS)] = None,
+    engine: EngineName = "local",
+    address: EngineAddress = None,
     reranker: Annotated[RerankerAddress | None, Parameter(help=_RERANKER)] = None,
     ocr: Annotated[bool, Parameter(negative=())] = False,
     ocr_seconds: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 30.0,
@@ -87,7 +79,6 @@ def index(
         format: Read every path as this kind of source of pairs, folders too, such as flickr or csv.
         encoding: Encoding of text files, such as windows-1252 or gb18030; detected when left out.
         text_columns: Columns that hold the texts: a,b or a b, or repeat the flag.
-        workers: Threads that decode images; with --engine ray the cores of each worker.
         batch_size: Images that are embedded at once.
         max_megapixels: Larger images are skipped, before they are decoded.
         max_megabytes: Larger files are skipped, unread.
@@ -114,15 +105,12 @@ def index(
         words = WordReader(ocr_seconds)  # before anything is read
     if videos:
         need("av", "diptych index --videos")
-    if engine == "ray":
-        need("ray", "diptych index --engine ray")
+    check_engine(engine, address, "diptych index")
     from diptych.data.images import ImageLimits
     from diptych.data.readers import SourceOptions
     from diptych.library import IndexOptions
     from diptych.library.sources import survey
 
-    if address is not None and engine == "local":
-        raise ConfigError("--address would do nothing without --engine ray; leave it out, or add --engine ray")
     _check_flags("--texts" if texts else "--videos" if videos else "", given)
     cross_encoder: CrossEncoder | None = None
     if reranker is not None:
@@ -145,7 +133,7 @@ def index(
         common.show(value, text, made.notes)
         _check_any(made, "texts" if texts else "videos")
         return
-    with _engine(engine, address, common.device) as workers_elsewhere:
+    with opened_engine(engine, address, common.device) as workers_elsewhere:
         if card.exists(library):
             collection = _opened(library, model, store, common.device)
             sounds = collection.required_model().preprocess.is_of_sounds
@@ -170,19 +158,6 @@ def index(
         )
     common.show(value, text, [*report.notes, *collection.unfamiliar()])
     _check_any(report, "images")
-
-
-@contextlib.contextmanager
-def _engine(name: str, address: str | None, device: str) -> "Iterator[Engine | None]":
-    """What embeds; None for this process."""
-    if name == "local":
-        yield None
-        return
-    from diptych.library.indexing import RayEngine
-
-    # Ray prints what happens to its workers, on stdout; the report says it too
-    with contextlib.redirect_stdout(io.StringIO()), RayEngine(address, device=device) as engine:
-        yield engine
 
 
 def _add_tokens(

@@ -16,6 +16,7 @@ from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Bool, Float32, Float64
 from diptych.core.similarity import of_cosines
 from diptych.core.types import Pair, Skipped
+from diptych.core.workers import Engine
 from diptych.data.pair_list import IMAGE_TEXT
 from diptych.data.splits import held_out
 from diptych.data.write import write_pairs
@@ -110,17 +111,21 @@ def filter_pairs(
     *,
     name: str = "pairs",
     progress: Progress = SILENT,
+    engine: Engine | None = None,
+    workers: int = 2,
 ) -> Filtered:
     """Score every pair and draw the line; `name` is that of the source, or of the calibration where there is one.
 
     `calibration` are pairs known to be right; without them a share of the source's own records is
-    used, and the wrong ones among those are taken out by their estimated share. Raises DataError
+    used, and the wrong ones among those are taken out by their estimated share. An `engine`, such as a `RayEngine`,
+    embeds the images by workers on other machines; `workers` are the threads that decode, or the cores of each of
+    those. Raises DataError
     when there is too little to calibrate on, ConfigError when no threshold meets the criterion.
     """
     encoder = as_model(encoder)
     require_cosine(encoder, "the filter")
     settings = settings or FilterSettings()
-    embedded = embed_pairs(encoder, pairs, progress=progress)
+    embedded = embed_pairs(encoder, pairs, workers=workers, progress=progress, engine=engine)
     for note in encoder.unfamiliar(embedded.images):
         progress.say(f"note: {note.to_text()}")
     vectors = _vectors(embedded)
@@ -131,7 +136,7 @@ def filter_pairs(
     shuffled = with_shuffled_texts(vectors, settings.seed)
     wrong_scores = pair_scores(shuffled, gallery, k=settings.neighbours)
     if calibration:
-        clean = embed_pairs(encoder, calibration, progress=progress)
+        clean = embed_pairs(encoder, calibration, workers=workers, progress=progress, engine=engine)
         known = _vectors(clean)
         sides = known, with_shuffled_texts(known, settings.seed)
         given, wrong = (pair_scores(side, gallery, k=settings.neighbours, foreign=True) for side in sides)

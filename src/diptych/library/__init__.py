@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING
 from diptych.core.lazy import lazy
 
 if TYPE_CHECKING:
+    from diptych.core.on_ray import RayEngine
+
     from .encoder import Encoder, as_queries
     from .index_choice import IndexChoice
-    from .indexing.on_ray import RayEngine
     from .indexing.options import IndexOptions
     from .indexing.report import IndexReport
     from .items import Added, Item, NewItem, Page, Prepared, Trashed

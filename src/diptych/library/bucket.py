@@ -8,6 +8,8 @@ processes lock. obstore and Lance are built on the same Rust library, so both re
 from __future__ import annotations
 
 import contextlib
+import functools
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -20,7 +22,7 @@ from urllib.parse import quote, unquote
 from diptych.core.errors import ConfigError, LibraryError
 from diptych.core.extras import need
 from diptych.core.file_names import escape
-from diptych.core.files import cache_folder
+from diptych.core.files import cache_folder, write_json
 
 PROBE = "conditions.probe"
 _ADDRESS = re.compile(r"(s3|gs|az):/{1,2}([A-Za-z0-9][\w.-]+)/(.*[^/])/?")
@@ -118,6 +120,12 @@ class Bucket:
             for some in self._obstore.list(self._store, below or None, offset=after):
                 yield from map(_stored, some)
 
+    def folders(self) -> list[str]:
+        """The names of the folders at the top."""
+        with self._errors():
+            found = self._obstore.list_with_delimiter(self._store)["common_prefixes"]
+        return [str(name) for name in found]
+
     def check_conditions(self) -> None:
         """Raise LibraryError unless the server keeps to the conditions of writes: some ignore them."""
         self.put(PROBE, b"1")
@@ -193,7 +201,12 @@ def folder_of(library: Path | str) -> Path:
 
 def address_of(folder: Path) -> str | None:
     """The address that a working folder belongs to; None for the folder of a library."""
-    root = os.path.realpath(cache_folder() / _FOLDER)
+    return _address_below(os.path.abspath(cache_folder()), os.path.abspath(folder))  # noqa: PTH100
+
+
+@functools.lru_cache(maxsize=64)  # asked for each row that is shown
+def _address_below(cache: str, folder: str) -> str | None:
+    root = os.path.realpath(Path(cache, _FOLDER))
     parts = Path(os.path.relpath(os.path.realpath(folder), root)).parts
     if len(parts) != 3 or parts[0] == os.pardir:
         return None
@@ -204,6 +217,29 @@ def bucket_of(folder: Path) -> Bucket | None:
     """The objects of the library that a working folder belongs to; None for the folder of a library."""
     address = address_of(folder)
     return None if address is None else Bucket(address)
+
+
+def read_note(folder: Path, name: str) -> Any:
+    """A small JSON file of a library, in its folder or bucket; None without one, or for one that is damaged."""
+    bucket = bucket_of(folder)
+    try:
+        data = (folder / name).read_bytes() if bucket is None else bucket.get(name)
+        return None if data is None else json.loads(data)
+    except (OSError, ValueError):
+        return None
+
+
+def write_note(folder: Path, name: str, value: Any) -> None:
+    """Write a small JSON file of a library, whole; None removes it."""
+    bucket = bucket_of(folder)
+    if bucket is None and value is None:
+        (folder / name).unlink(missing_ok=True)
+    elif bucket is None:
+        write_json(folder / name, value)
+    elif value is None:
+        bucket.remove(name)
+    else:
+        bucket.put(name, json.dumps(value).encode())
 
 
 def shown(folder: Path) -> str:

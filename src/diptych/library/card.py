@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +17,7 @@ from diptych.core.errors import ConfigError, LibraryError
 from diptych.core.files import write_bytes, write_json
 from diptych.core.similarity import is_like_cosine
 
-from .bucket import bucket_of, shown
+from .bucket import Bucket, bucket_of, shown
 from .encoder import Encoder
 from .index_choice import IndexChoice
 from .index_choice import from_json as index_from_json
@@ -108,12 +109,11 @@ def _require_cosine(encoder: Encoder) -> None:
 def write(card: Card, folder: Path) -> None:
     """Write the card, atomically. One that says no more than format 1 can is written as format 1.
 
-    Raises LibraryError on object storage where there is one already.
+    Raises LibraryError on object storage where there is one already, unless that is of the generation before.
     """
-    value = to_json(card)
-    bucket = bucket_of(folder)
-    if bucket is not None and bucket.create(FILE, json.dumps(value, indent=2).encode()) is None:
-        raise LibraryError(f"{bucket.address} is a library already; open it, or choose another name")
+    value, bucket = to_json(card), bucket_of(folder)
+    if bucket is not None:
+        _put(bucket, json.dumps(value, indent=2).encode(), card)
     write_json(folder / FILE, value)
 
 
@@ -145,11 +145,31 @@ def from_json(value: Mapping[str, Any]) -> Card:
     return Card(**{**value, "index": index_from_json(value.get("index"))})
 
 
+def _put(bucket: Bucket, data: bytes, card: Card) -> None:
+    """Make the card's object, or replace the one of the generation before, on the condition that it is still that."""
+    if card.generation == 0 or (there := bucket.get_marked(FILE)) is None:
+        if bucket.create(FILE, data) is None:
+            raise LibraryError(f"{bucket.address} is a library already; open it, or choose another name")
+    elif json.loads(there[0]).get("generation", 0) != card.generation - 1 or (
+        bucket.replace(FILE, data, there[1].mark) is None
+    ):
+        raise LibraryError(f"{bucket.address} was embedded again by another process meanwhile; open it again")
+
+
 def _keep(data: bytes | None, folder: Path) -> None:
     """A copy in the working folder, touched only when it is another: `serve` asks for its time."""
     file = folder / FILE
     if data is not None and not (file.is_file() and file.read_bytes() == data):
         write_bytes(file, data)
+
+
+def written_at(folder: Path) -> float:
+    """When the card was written: seconds since 1970. On object storage by the server's clock, now without a card."""
+    bucket = bucket_of(folder)
+    if bucket is None:
+        return (folder / FILE).stat().st_mtime
+    found = bucket.head(FILE)
+    return time.time() if found is None else found.modified.timestamp()
 
 
 def exists(folder: Path) -> bool:

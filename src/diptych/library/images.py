@@ -10,10 +10,11 @@ from pathlib import Path
 
 from diptych.core.errors import DiptychError
 from diptych.core.file_names import unescape
-from diptych.core.types import BytesImage, FileImage, ImageRef
+from diptych.core.types import BytesImage, ImageRef
 from diptych.data.cache import bytes_of
 from diptych.library.store.protocol import Store, cells
-from diptych.library.store.rows import content_of, location
+from diptych.library.store.rows import content_of, is_owned, location
+from diptych.library.uploads import uploads_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +28,24 @@ class Wanted:
 
 def read_again(wanted: Iterable[Wanted], folder: Path) -> Iterator[tuple[Wanted, BytesImage | None]]:
     """Each image with its encoded bytes, or None when they are gone or no longer the same; the order may differ."""
+    for one, ref in located(wanted, folder):
+        yield one, None if ref is None else _unchanged(ref, one)
+
+
+def located(wanted: Iterable[Wanted], folder: Path) -> Iterator[tuple[Wanted, ImageRef | None]]:
+    """Each image with where it should be, unread, or None where a tar or a table lacks it; the order may differ."""
     inside: defaultdict[str, dict[str, Wanted]] = defaultdict(dict)  # file that holds it -> path -> image
+    uploads = uploads_of(folder)
     for one in wanted:
-        name = unescape(location(one.path, folder))
+        where = location(one.path, folder)
+        name = unescape(where)
         if _is_inside(name):
             inside[name.partition("::")[0]][one.path] = one
         else:
-            yield one, _unchanged(FileImage(Path(name)), one)
+            yield one, uploads.image(where)
     for container, ones in inside.items():
         for path, ref in _members(container, set(ones)):
-            yield ones[path], None if ref is None else _unchanged(ref, ones[path])
+            yield ones[path], ref
 
 
 def references(store: Store, folder: Path, others: Counter[str]) -> Iterator[tuple[ImageRef, str]]:
@@ -56,6 +65,8 @@ def references(store: Store, folder: Path, others: Counter[str]) -> Iterator[tup
             others["texts"] += 1
         elif video_of(path):
             yield moment_of(name), content
+        elif is_owned(path):
+            yield uploads_of(folder).image(location(path, folder)), content
         elif _is_inside(name):
             inside[source][path] = content
         else:

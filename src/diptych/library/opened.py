@@ -9,8 +9,8 @@ from shlex import quote
 
 from diptych.core.checks import kind_of, of_type
 from diptych.core.errors import ConfigError, LibraryError, ModelError
-from diptych.library.bucket import bucket_of, shown
-from diptych.library.rendering.thumbnails import BucketThumbnails, Thumbnails
+from diptych.library.bucket import shown
+from diptych.library.rendering.thumbnails import thumbnails_of
 from diptych.library.store import Where, lock, parse_where
 from diptych.library.store.places import open_place
 from diptych.library.store.protocol import Store
@@ -19,9 +19,7 @@ from diptych.library.view import Snapshots, open_view
 from . import card
 from .card import Card
 from .encoder import Encoder
-from .uploads import BucketUploads, Uploads
-
-_THUMBNAILS, _UPLOADS = "thumbs", "files"
+from .uploads import uploads_of
 
 
 class Opened:
@@ -32,7 +30,7 @@ class Opened:
             about.check(model, folder, lasting_name(model))
         self.folder = folder
         self.card = about
-        self.thumbnails, self.uploads = _files(folder)
+        self.thumbnails, self.uploads = thumbnails_of(folder), uploads_of(folder)
         self.place = open_place(about, folder)
         self.snapshots = Snapshots(folder, about, self.place)
         self.view = open_view(self.snapshots, self.place)
@@ -75,13 +73,6 @@ class Opened:
                     f"open it again with the model that its {card.FILE} names"
                 )
             yield self.store()
-
-
-def _files(folder: Path) -> tuple[Thumbnails, Uploads]:
-    bucket = bucket_of(folder)
-    if bucket is None:
-        return Thumbnails(folder / _THUMBNAILS), Uploads(folder / _UPLOADS)
-    return BucketThumbnails(bucket, _THUMBNAILS), BucketUploads(bucket, _UPLOADS, folder / _UPLOADS)
 
 
 def model_of(about: Card, folder: Path, load: Callable[[str], Encoder] | None = None) -> Encoder:

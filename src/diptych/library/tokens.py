@@ -11,21 +11,23 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from diptych.core.errors import DataError, Interrupted, LibraryError, Reason
 from diptych.core.file_names import escape
 from diptych.core.files import write_json
+from diptych.core.notes import Note, Notes
 from diptych.core.protocols import SILENT, CrossEncoder, Progress
 from diptych.core.shapes import Float16, Shaped
 from diptych.core.text import one_line
 from diptych.core.types import BytesImage, ImageRef, Skipped
+from diptych.core.workers import Engine, InProcess, SentModel
 from diptych.data.cache import FeatureCache, folder_of
 from diptych.data.images import stream
 from diptych.data.video import VideoImage
@@ -37,6 +39,7 @@ FOLDER = "tokens"
 VIEW, BYTES_VIEW = "regions", "regions-int8"
 MADE_BY = "matcher.json"
 _WRITE = 128  # images that become durable together
+_CHANGED = "it changed since it was indexed; index its folder again, then add tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class TokenReport:
     known: int  # images and moments whose content had tokens already, copies included
     skipped: tuple[Skipped, ...]
     others: Mapping[str, int] = field(default_factory=dict)  # rows of other kinds: they have no tokens
+    notes: tuple[Note, ...] = ()  # on what went wrong on the way, and was put right
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -93,8 +97,12 @@ class TokenStore:
         batch_size: int = 32,
         workers: int = 2,
         progress: Progress = SILENT,
+        engine: Engine | None = None,
     ) -> TokenReport:
-        """Encode the images and moments (with their contents) without tokens; a bad one is skipped and named."""
+        """Encode the images and moments (with their contents) without tokens; a bad one is skipped and named.
+
+        By the workers of an `engine`, where one is given.
+        """
         wanted: dict[str, ImageRef] = {}
         known = 0
         for ref, content in images:
@@ -103,23 +111,26 @@ class TokenStore:
             else:
                 wanted[content] = ref
         skipped: list[Skipped] = []
-        contents: list[str] = []  # of the images that were read, in their order
+        notes = Notes()
         pending: list[tuple[bytes, Float16[np.ndarray, "r w"]]] = []
         added = 0
-        refs = _unchanged(wanted, contents, skipped)
-        batches = stream(refs, self._cross_encoder.preprocess, batch_size=batch_size, workers=workers)
+        asked = progress.track((_Unread(*one) for one in wanted.items()), "tokens", total=len(wanted))
+        task = EncodeTokens.by(self._cross_encoder, batch_size, workers)
         try:
-            for batch in progress.track(batches, "batches of tokens", total=-(-len(wanted) // batch_size)):
-                skipped += [problem for _, problem in batch.skipped]
-                tokens = self._cross_encoder.encode_pixels(batch.pixels)
-                pending += [(bytes.fromhex(contents[at]), one) for at, one in zip(batch.indices, tokens, strict=True)]
+            for image, found in (engine or InProcess()).run(task, asked, notes):
+                if found is None:
+                    skipped.append(Skipped(image.path, Reason.MISSING, _CHANGED))
+                elif isinstance(found, Skipped):
+                    skipped.append(found)
+                else:
+                    pending.append((bytes.fromhex(image.content), found))
                 if len(pending) >= _WRITE:
                     added += self._write(pending)
         except KeyboardInterrupt as stop:
             added += self._write(pending)
             raise Interrupted(f"the tokens of {added} items of this run are kept") from stop
         added += self._write(pending)
-        return TokenReport(added, known, tuple(skipped))
+        return TokenReport(added, known, tuple(skipped), notes=tuple(notes))
 
     def keep(self, content: str, tokens: Float16[np.ndarray, "r w"]) -> None:
         """Keep the tokens of one content, durably."""
@@ -143,21 +154,80 @@ def _in_bytes(cross_encoder: CrossEncoder) -> bool:
     return bool(getattr(cross_encoder, "tokens_fit_bytes", False))
 
 
-def _unchanged(wanted: Mapping[str, ImageRef], contents: list[str], skipped: list[Skipped]) -> Iterator[ImageRef]:
-    """The images and moments that are still what was indexed; the content of each goes into `contents`."""
-    for content, ref in wanted.items():
-        try:
-            read = ref if isinstance(ref, VideoImage) else BytesImage(ref.content(), ref.name)
-            found = content_of_ref(read)
-        except DataError as error:
-            skipped.append(Skipped(escape(ref.name), error.reason, one_line(str(error))))
-            continue
-        if found != content:
-            detail = "it changed since it was indexed; index its folder again, then add tokens"
-            skipped.append(Skipped(escape(ref.name), Reason.MISSING, detail))
-            continue
-        contents.append(content)
-        yield read
+_Tokens: TypeAlias = Float16[np.ndarray, "r w"] | Skipped | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """An image or a moment that has no tokens yet."""
+
+    content: str
+    ref: ImageRef
+
+    @property
+    def path(self) -> str:
+        """What a person would call it."""
+        return escape(self.ref.name)
+
+
+@dataclass(frozen=True)
+class EncodeTokens:
+    """The task of a cross-encoder's tokens (`core.workers.Task`).
+
+    Those of each image, a `Skipped` for one that cannot be read, None for one that is not what was indexed.
+    """
+
+    model: SentModel[CrossEncoder]
+    batch_size: int  # images encoded at once
+    threads: int  # that decode
+
+    @classmethod
+    def by(cls, cross_encoder: CrossEncoder, batch_size: int, threads: int) -> EncodeTokens:
+        """The task for a cross-encoder that is loaded here."""
+        sent = getattr(cross_encoder, "sent", None)
+        if sent is not None:
+            return cls(sent(), batch_size, threads)
+        name, made_by = cross_encoder.name, cross_encoder.fingerprint
+        return cls(SentModel(_only_here, name, made_by, cross_encoder), batch_size, threads)
+
+    def start(self, threads: int, device: str) -> Callable[[Sequence[_Unread]], list[_Tokens]]:
+        """Encode a chunk by the cross-encoder that is loaded now."""
+        model = self.model.get(threads, device)
+        return lambda images: self._encode(images, model)
+
+    def _encode(self, images: Sequence[_Unread], model: CrossEncoder) -> list[_Tokens]:
+        results: dict[int, _Tokens] = {}
+        streamed: list[int] = []  # by position in the stream: the one in `images`
+
+        def unchanged() -> Iterator[ImageRef]:
+            for at, image in enumerate(images):
+                read = _read(image)
+                if isinstance(read, ImageRef):
+                    streamed.append(at)
+                    yield read
+                else:
+                    results[at] = read
+
+        for batch in stream(unchanged(), model.preprocess, batch_size=self.batch_size, workers=self.threads):
+            tokens = model.encode_pixels(batch.pixels)
+            results |= {streamed[at]: one for at, one in zip(batch.indices, tokens, strict=True)}
+            results |= {streamed[at]: problem for at, problem in batch.skipped}
+        return [results[at] for at in range(len(images))]
+
+
+def _only_here(name: str, *, threads: int | None, device: str) -> CrossEncoder:
+    raise LibraryError(f"the cross-encoder {name} cannot be loaded elsewhere by its name; encode without an engine")
+
+
+def _read(image: _Unread) -> ImageRef | Skipped | None:
+    """The image or moment, read; None where it is not what was indexed."""
+    ref = image.ref
+    try:
+        read = ref if isinstance(ref, VideoImage) else BytesImage(ref.content(), ref.name)
+        found = content_of_ref(read)
+    except DataError as error:
+        return Skipped(image.path, error.reason, one_line(str(error)))
+    return read if found == image.content else None
 
 
 def address_of(cross_encoder: CrossEncoder) -> str:

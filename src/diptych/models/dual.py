@@ -211,12 +211,8 @@ class DualEncoder(LoadedModel):
         unit length again, as `index --videos` does.
         """
         from diptych.data.images import is_video  # a search by words decodes no image
-        from diptych.encoders.video import MeanPooledVideo
 
-        if not any(map(is_video, images)):
-            return self.preprocess, self.encode_pixels
-        pooled = MeanPooledVideo(self.encode_pixels, self.preprocess)
-        return pooled.preprocess, pooled.encode_pixels
+        return reading(self, has_videos=any(map(is_video, images)))
 
     def encode_texts(self, texts: str | Sequence[str], *, progress: Progress = SILENT) -> Float32[np.ndarray, "n d"]:
         """Embeddings, L2-normalised, of one text or several."""
@@ -377,3 +373,13 @@ def require_cosine(model: Any, what: str) -> None:
             f"the model {model.name!r} was trained to compare by {compares_by}, and {what} ranks by the cosine; "
             "choose a model that was trained by the cosine"
         )
+
+
+def reading(model: DualEncoder, *, has_videos: bool) -> tuple[Preprocess, Callable[[Any], Float32[np.ndarray, "b d"]]]:
+    """`DualEncoder.reading` of images among which there are videos, or none."""
+    if not has_videos:
+        return model.preprocess, model.encode_pixels
+    from diptych.encoders.video import MeanPooledVideo
+
+    pooled = MeanPooledVideo(model.encode_pixels, model.preprocess)
+    return pooled.preprocess, pooled.encode_pixels

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from diptych.core import fingerprint
 from diptych.core.batched import batched
 from diptych.core.errors import Reason
+from diptych.core.notes import Notes
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, Int64, UInt8
 from diptych.core.types import ImageRef, Pair, Role, Skipped, Text
+from diptych.core.workers import Engine, SentModel
 from diptych.data import views
-from diptych.data.images import PixelBatch, stream
+from diptych.data.images import is_video, stream
 from diptych.data.spoken import check_spoken, text_key
 
-from .dual import DualEncoder
+from .dual import DualEncoder, reading
 from .embedding_cache import EmbeddingCache
-from .shipped import as_model
+from .shipped import as_model, lasting_name, load
 
 _TEXTS_AT_ONCE = 4096  # between two writes to the cache
 
@@ -119,8 +122,11 @@ def embed_images(
     batch_size: int = 32,
     workers: int = 2,
     progress: Progress = SILENT,
+    engine: Engine | None = None,
 ) -> EmbeddedImages:
     """Embed every image of each pair whether it has texts or not, and the named views of it.
+
+    By the workers of an `engine`, where one is given.
 
     Of a video the vector is that of `DualEncoder.reading`. Views are "flip" and "crop-K", as in training
     (`data.views`). Equal images are encoded once, so that they are equal vectors to the last bit; what was embedded
@@ -131,30 +137,25 @@ def embed_images(
     views.check_views(names)
 
     refs = [ref for pair in pairs for ref in pair.images]
-    preprocess, encoder = model.reading(refs)
-
-    def show(pixels: UInt8[np.ndarray, "*f h w 3"]) -> UInt8[np.ndarray, "v hh ww 3"]:
-        return np.stack([views.show_view(pixels, name, preprocess) for name in names])
-
-    def encode(batch: PixelBatch) -> Float32[np.ndarray, "b v d"]:
-        pixels = np.concatenate(batch.extras) if view_names else batch.pixels
-        return encoder(pixels).reshape(len(batch.pixels), len(names), -1)
-
+    has_videos = any(map(is_video, refs))
+    preprocess, _ = reading(model, has_videos=has_videos)
     owner = np.repeat(np.arange(len(pairs)), [len(pair.images) for pair in pairs]).astype(np.int64)
-    also = show if view_names else None
     keys: dict[int, bytes] = {}
     bad: dict[int, Skipped] = {}
     frames = [] if preprocess == model.preprocess else [f"frames {preprocess.frames}"]
     kind = " ".join(("image", *view_names, *frames))
     with EmbeddingCache(model, kind, len(names) * model.dim, progress) as cache:
-        batches = stream(
-            refs, preprocess, batch_size=batch_size, workers=workers, also=also, once=True, known=cache.known
-        )
-        for batch in progress.track(batches, "batches of images", -(-len(refs) // batch_size)):
+        sent = SentModel(_load, lasting_name(model), model.fingerprint, model)
+        task = EmbedViews(sent, names, has_videos, batch_size, workers, frozenset(cache.known))
+        if engine is None:
+            found = progress.track(task.batches(refs, model), "batches of images", -(-len(refs) // batch_size))
+        else:
+            found = _by_engine(engine, task, progress.track(map(_Unread, refs), "images", len(refs)), progress)
+        for batch in found:
             keys |= batch.keys
-            if batch.indices:
-                cache.add([keys[place] for place in batch.indices], encode(batch).reshape(len(batch.indices), -1))
-            bad |= dict(batch.skipped)
+            if batch.rows:
+                cache.add([keys[place] for place in batch.rows], np.stack(list(batch.rows.values())))
+            bad |= batch.bad
     undecoded = {keys[place]: problem for place, problem in bad.items() if place in keys}
     for place, key in keys.items():
         if key in undecoded:
@@ -177,6 +178,99 @@ def embed_images(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What became of some images, by their places: the key of each that was read, new rows, and what is bad."""
+
+    keys: dict[int, bytes]
+    rows: dict[int, Float32[np.ndarray, w]]
+    bad: dict[int, Skipped]
+
+
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """An image that has not been read."""
+
+    ref: ImageRef
+
+    @property
+    def path(self) -> str:
+        """What a person would call it."""
+        return self.ref.name
+
+
+_Found: TypeAlias = tuple[bytes, Float32[np.ndarray, " w"] | Skipped | None] | Skipped
+
+
+@dataclass(frozen=True)
+class EmbedViews:
+    """The task of embedding images and views of them (`core.workers.Task`).
+
+    For each image the key of its bytes with its row, with None where that is known or came before, or with what is bad
+    about it; a `Skipped` alone for one that cannot be read.
+    """
+
+    model: SentModel[DualEncoder]
+    names: tuple[str, ...]  # of views
+    has_videos: bool  # whether there are videos among all images
+    batch_size: int
+    threads: int
+    known: frozenset[bytes]  # keys
+
+    def start(self, threads: int, device: str) -> Callable[[Sequence[_Unread]], list[_Found]]:
+        """Embed a chunk by the model that is loaded now."""
+        model = self.model.get(threads, device)
+        return lambda images: self._embed([image.ref for image in images], model)
+
+    def _embed(self, refs: Sequence[ImageRef], model: DualEncoder) -> list[_Found]:
+        found: dict[int, _Found] = {}
+        for batch in self.batches(refs, model):
+            found |= batch.bad
+            found |= {place: (key, batch.rows.get(place, batch.bad.get(place))) for place, key in batch.keys.items()}
+        return [found[place] for place in range(len(refs))]
+
+    def batches(self, refs: Sequence[ImageRef], model: DualEncoder) -> Iterator[_Batch]:
+        """The images in batches; equal ones are encoded once, those whose key is known are not."""
+        preprocess, encoder = reading(model, has_videos=self.has_videos)
+
+        def show(pixels: UInt8[np.ndarray, "*f h w 3"]) -> UInt8[np.ndarray, "v hh ww 3"]:
+            return np.stack([views.show_view(pixels, name, preprocess) for name in self.names])
+
+        has_views = len(self.names) > 1
+        also = show if has_views else None
+        for batch in stream(
+            refs, preprocess, batch_size=self.batch_size, workers=self.threads, also=also, once=True, known=self.known
+        ):
+            rows: Any = ()
+            if batch.indices:
+                rows = encoder(np.concatenate(batch.extras) if has_views else batch.pixels)
+                rows = rows.reshape(len(batch.indices), -1)
+            yield _Batch(batch.keys, dict(zip(batch.indices, rows, strict=True)), dict(batch.skipped))
+
+
+def _load(name: str, *, threads: int | None, device: str) -> DualEncoder:
+    return load(name, threads=threads, device=device)
+
+
+def _by_engine(engine: Engine, task: EmbedViews, images: Iterable[_Unread], progress: Progress) -> Iterator[_Batch]:
+    """The same by the workers of an engine, an image at a time. Of equal images the first one is taken."""
+    notes, seen = Notes(), set[bytes]()
+    for place, (_, found) in enumerate(engine.run(task, images, notes)):
+        if isinstance(found, Skipped):
+            yield _Batch({}, {}, {place: found})
+            continue
+        key, row = found
+        if key in seen or row is None:
+            yield _Batch({place: key}, {}, {})
+        elif isinstance(row, Skipped):
+            yield _Batch({place: key}, {}, {place: row})
+        else:
+            yield _Batch({place: key}, {place: row}, {})
+        seen.add(key)
+    for note in notes:
+        progress.say(f"note: {note.to_text()}")
+
+
 def embed_pairs(
     model: DualEncoder | str | Path,
     pairs: Sequence[Pair],
@@ -185,18 +279,25 @@ def embed_pairs(
     batch_size: int = 32,
     workers: int = 2,
     progress: Progress = SILENT,
+    engine: Engine | None = None,
 ) -> EmbeddedPairs:
     """Embed every image of each pair and its texts; with `languages`, only texts in those.
 
     An image that is missing or unreadable is left out and named in `skipped`; a pair without any other one is
     left out with its texts. Equal texts are encoded once, and so are equal images, so that they are equal vectors
-    to the last bit; what was embedded before is read (`embedding_cache`).
+    to the last bit; what was embedded before is read (`embedding_cache`). An `engine`, where one is given, embeds the
+    images by its workers.
     """
     model = as_model(model)
     wanted = [[text for text in pair.texts if not languages or text.lang in languages] for pair in pairs]
     asked = np.array([place for place, texts in enumerate(wanted) if texts], dtype=np.int64)
     read = embed_images(
-        model, [pairs[place] for place in asked], batch_size=batch_size, workers=workers, progress=progress
+        model,
+        [pairs[place] for place in asked],
+        batch_size=batch_size,
+        workers=workers,
+        progress=progress,
+        engine=engine,
     )
     places = asked[read.places]
     kept = [wanted[place] for place in places]

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from diptych.core.errors import ConfigError, DataError
-from diptych.core.file_names import unescape
+from diptych.core.types import ImageRef
 from diptych.library import Answer, Encoder, Library, RowFacts, card, model_of
 from diptych.library.bucket import folder_of
 from diptych.library.store import Where, content_of
@@ -186,7 +186,7 @@ class ServedLibrary:
 
         Raises ServeError(404) when the file is gone, or no longer holds what was indexed.
         """
-        return await self.read(_original, facts, limit)
+        return await self.read(_original, self.library.uploads.image(facts.path), facts.content, limit)
 
     async def thumbnail(self, content: str) -> bytes | None:
         """The JPEG thumbnail of a content fingerprint."""
@@ -384,16 +384,14 @@ def _name_for(folder: Path) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in stem).strip("-") or "library"
 
 
-def _original(facts: RowFacts, limit: int) -> bytes:
+def _original(image: ImageRef, content: str, limit: int) -> bytes:
     try:
-        file = Path(unescape(facts.path))
-        if not file.is_file():
-            raise FileNotFoundError
-        with file.open("rb") as stream:
+        image.stated_bytes()  # refuses what is no file, without opening it
+        with image.open() as stream:
             data = stream.read(limit + 1)
-    except (OSError, ValueError) as error:
+    except (DataError, OSError, ValueError) as error:
         raise _no_file("is not there any more") from error
-    if content_of(data) != facts.content:
+    if content_of(data) != content:
         raise _no_file("has changed since it was indexed")
     return data
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
 
+from diptych.cli.engines import WORKERS, EngineAddress, EngineName, Workers, check_engine, opened_engine
 from diptych.cli.outputs import check_folder
 from diptych.cli.shared import Common, ModelAddress
 from diptych.cli.sources import Reading, learners
@@ -26,6 +27,9 @@ def filter_source(
     score: Literal["csls", "cosine"] = "csls",
     neighbours: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 5,
     wrong: float | None = None,
+    engine: EngineName = "local",
+    address: EngineAddress = None,
+    workers: Workers = WORKERS,
     common: Common = Common(),
 ) -> None:
     """Find the texts that do not belong to their image, and write a source without them.
@@ -39,6 +43,7 @@ def filter_source(
         diptych data filter crawled.csv --out filtered/
         diptych data filter crawled.csv --out filtered/ --criterion precision --target 0.98
         diptych data filter crawled.csv --calibration clean.jsonl --calibration-split val --out filtered/
+        diptych data filter /shared/crawled.csv --out filtered/ --engine ray --address head.example:6379
         diptych train configs/heads.toml filtered/kept.jsonl
 
     Args:
@@ -53,6 +58,7 @@ def filter_source(
         wrong: Share of wrong pairs in the source, if known; estimated when left out.
     """
     need("matplotlib", "diptych data filter")
+    check_engine(engine, address, "diptych data filter")
     from diptych.data.seen import trained_among
     from diptych.inspection.filtering import FilterSettings, filter_pairs, write_filtered
     from diptych.models import load
@@ -67,7 +73,17 @@ def filter_source(
     known = [] if clean is None else list(clean)
     opened.notes.extend(encoder.cut_texts([text.value for pair in pairs for text in pair.texts]))
     fitted_on = opened.name if clean is None else clean.name
-    result = filter_pairs(encoder, pairs, known, settings, name=fitted_on, progress=common.progress())
+    with opened_engine(engine, address, common.device) as elsewhere:
+        result = filter_pairs(
+            encoder,
+            pairs,
+            known,
+            settings,
+            name=fitted_on,
+            progress=common.progress(),
+            engine=elsewhere,
+            workers=workers,
+        )
     files = write_filtered(result, pairs, out, f"{opened.name}, scored by {encoder.name}")
     recall, fallout, precision = result.expected
     found = result.to_json() | {"files": {name: str(path) for name, path in files.items()}}

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from diptych.cli.engines import WORKERS, EngineAddress, EngineName, Workers, check_engine, opened_engine
 from diptych.cli.outputs import JSON, check_file, check_folder
 from diptych.cli.shared import Common, LibraryFolder, ModelAddress
 from diptych.core.text import number
@@ -58,6 +59,7 @@ def import_(
         diptych library import pictures.tar --library ~/pictures.library
         diptych library import /mnt/backups/pictures-20260501-030000.tar --library ~/pictures.library
         diptych library import pictures.tar --library team.library --store milvus://localhost:19530/pictures
+        diptych library import pictures.tar --library s3://photos/holidays
 
     Args:
         export: What diptych library export, or backup, made.
@@ -97,6 +99,9 @@ def reembed(
     model: ModelAddress,
     thumbnails: bool = False,
     missing: Path | None = None,
+    engine: EngineName = "local",
+    address: EngineAddress = None,
+    workers: Workers = WORKERS,
     common: Common = Common(),
 ) -> None:
     """Give all images vectors of another model while the old ones serve, then switch in one step.
@@ -108,20 +113,24 @@ def reembed(
     Examples:
         diptych library reembed --model runs/mine/model --library ~/pictures.library
         diptych library reembed --model runs/mine/model --thumbnails --missing gone.json --library ~/pictures.library
+        diptych library reembed --model base --library /shared/photos.library --engine ray --address head.example:6379
 
     Args:
         thumbnails: Embed images whose files are gone or changed from their thumbnails (256 pixels).
         missing: Write the paths of all such images to this file, as a JSON list.
     """
     check_file(missing, "--missing", JSON)
+    check_engine(engine, address, "diptych library reembed")
     from diptych.core.files import write_bytes
     from diptych.library.maintenance import MissingImagesError
     from diptych.models import load
 
     try:
-        report = Library.open(library).reembed(
-            load(model, device=common.device), thumbnails=thumbnails, progress=common.progress()
-        )
+        opened, encoder = Library.open(library), load(model, device=common.device)
+        with opened_engine(engine, address, common.device) as elsewhere:
+            report = opened.reembed(
+                encoder, thumbnails=thumbnails, progress=common.progress(), engine=elsewhere, workers=workers
+            )
     except MissingImagesError as error:
         if missing is not None:
             write_bytes(missing, (json.dumps(error.paths, indent=1) + "\n").encode())
@@ -136,4 +145,4 @@ def reembed(
             f"\nits index ({report.index}) was chosen for the vectors of the model before; measure again: "
             f"diptych library tune --library {quote(shown(library))}"
         )
-    common.show(asdict(report), text)
+    common.show({**asdict(report), "notes": []}, text, report.notes)

@@ -3,7 +3,7 @@
 `Library.index`, `index_texts` and `index_videos` are the way in; the door gives their options and report.
 
 An image is skipped at one of three places, each with a `Reason`: `library/sources.py` when it is looked for (missing,
-or no image by its name), `read_image` (`reading.py`) when its bytes and header are read, and
+or no image by its name), `read_image` (`library/image_reading.py`) when its bytes and header are read, and
 `diptych.data.images.decode` when its pixels are. All are in `IndexReport.skipped`; `cli/index.py` prints them.
 """
 
@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING
 from diptych.core.lazy import lazy
 
 if TYPE_CHECKING:
-    from .engine import Engine
-    from .on_ray import RayEngine
     from .options import IndexOptions
     from .report import UNDONE, IndexReport, Kept
 
-__all__ = ["UNDONE", "Engine", "IndexOptions", "IndexReport", "Kept", "RayEngine"]
+__all__ = ["UNDONE", "IndexOptions", "IndexReport", "Kept"]
 __getattr__, __dir__ = lazy(__name__)

@@ -3,7 +3,7 @@
     survey ──→ hash (thread) ──→ known content? ──→ decode (threads) ──→ embed ──→ commit (thread)
                                      └── yes: its vector is reused ───────────────────┘
 
-With an engine (`engine.py`) its workers hash, decode and embed, and only what follows is done here.
+With an engine (`core/workers.py`) its workers hash, decode and embed, and only what follows is done here.
 
 Only a batch whose rows are durable in the store is acknowledged. After a killed run, the next one
 finds the committed rows and goes on. Rows whose images are gone go into the trash, as one deletion.
@@ -12,7 +12,6 @@ finds the committed rows and goes on. Rows whose images are gone go into the tra
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -26,12 +25,24 @@ from diptych.core.shapes import Float32
 from diptych.core.text import one_line
 from diptych.core.threads import map_ahead
 from diptych.core.types import ImageRef, Skipped
+from diptych.core.workers import Engine
 from diptych.data.images import stream
 from diptych.data.sounds import FRAMES_A_SECOND
 from diptych.data.video import VideoImage
 from diptych.library.descriptions import kept
 from diptych.library.embedding import embedded
 from diptych.library.encoder import Encoder
+from diptych.library.image_reading import (
+    HASH_AHEAD,
+    EmbedImages,
+    Read,
+    SmallCopy,
+    Work,
+    read_image,
+    sides,
+    small_copy,
+    unread,
+)
 from diptych.library.photos import note_left_out
 from diptych.library.rendering.thumbnails import Thumbnails
 from diptych.library.sources import FoundImage, Survey
@@ -39,11 +50,9 @@ from diptych.library.store.protocol import Store
 from diptych.library.store.row_codec import column_name, kind_of
 from diptych.library.store.rows import Row
 
-from .engine import Engine, Model
 from .known_rows import KnownRow
 from .options import Acknowledge, IndexOptions
 from .plan import ImagePlan, is_described_so
-from .reading import HASH_AHEAD, Read, SmallCopy, Unread, Work, read_image, sides, small_copy, unread
 from .report import IndexReport
 from .run import IndexRun
 
@@ -181,16 +190,16 @@ class ImageRun(IndexRun):
 
     def _embed_by(self, engine: Engine) -> None:
         """The same by the workers of an engine. They embed whatever is of no content that is known at the start."""
-        survey, work, model = self._survey, self._work(), Model.of(self._encoder)
+        survey, work = self._survey, self._work()
         wanted = {path for path, found in survey.found.items() if not self._plan.is_unchanged(found)}
         self.counts["unchanged"] += len(survey.found) - len(wanted)
         images: Iterable[FoundImage] = (found for found in survey.images() if found.path in wanted)
         images, known = self._progress.track(images, "indexing", total=len(wanted)), self._plan.contents()
         while images:
-            sent: deque[FoundImage] = deque()
             again: list[FoundImage] = []  # of a content that was known, and that no row has any more
-            for result in engine.embed(_unread(images, sent), model, work, known, self.notes):
-                found = sent.popleft()
+            task = EmbedImages.by(self._encoder, work, known)
+            for image, result in engine.run(task, map(unread, images), self.notes):
+                found = survey.found[image.path]
                 if isinstance(result, Skipped):
                     self._refuse(found, result)
                 elif self._is_settled(found, result.read):
@@ -380,9 +389,3 @@ class ImageRun(IndexRun):
         if reuse.former is None:  # a copy; it starts with what is known about the other
             return row if found.described else replace(kept(row, source, source_speaks=False), title=None)
         return self.in_place_of(stored.get(reuse.former, source), row, source_speaks=found.described)
-
-
-def _unread(images: Iterable[FoundImage], sent: deque[FoundImage]) -> Iterator[Unread]:
-    for found in images:
-        sent.append(found)
-        yield unread(found)

@@ -13,6 +13,7 @@ from diptych.core.errors import LibraryError
 from diptych.core.file_names import escape
 from diptych.core.protocols import SILENT, CrossEncoder, Progress
 from diptych.core.types import BytesImage
+from diptych.core.workers import Engine
 from diptych.library.encoder import with_images
 from diptych.library.opened import Opened
 from diptych.library.store.below import known_below
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from diptych.library.sources import Survey
     from diptych.library.tokens import TokenReport
 
-    from .engine import Engine
     from .words import WordReport
 
 _KEEP_SECONDS = 3600.0  # old versions that a reader may still be using
@@ -135,11 +135,20 @@ class Indexer:
             opened.view.refresh()
         return report
 
-    def add_tokens(self, cross_encoder: CrossEncoder, *, progress: Progress = SILENT) -> TokenReport:
+    def add_tokens(
+        self,
+        cross_encoder: CrossEncoder,
+        *,
+        progress: Progress = SILENT,
+        engine: Engine | None = None,
+        workers: int = 2,
+    ) -> TokenReport:
         """Keep the cross-encoder's tokens of every image and moment that has none yet, so that `search` can re-rank.
 
         They are read again from where they were indexed; a missing or bad one is skipped and named. Of a moment it
         reads as many frames as the cross-encoder was trained on. Interrupted, it goes on where it was. Needs no model.
+        An `engine`, such as a `RayEngine`, reads and encodes them by workers on other machines; `workers` are the
+        threads that decode, or the cores of each of those.
 
         Raises LibraryError for a library of texts, which have no tokens.
         """
@@ -149,7 +158,9 @@ class Indexer:
         folder = self._opened.folder
         others: Counter[str] = Counter()
         with self._opened.writing() as store:
-            report = TokenStore(folder, cross_encoder).add(references(store, folder, others), progress=progress)
+            report = TokenStore(folder, cross_encoder).add(
+                references(store, folder, others), workers=workers, progress=progress, engine=engine
+            )
         if others and not (report.added or report.known or report.skipped):
             raise LibraryError(
                 f"the library {escape(str(folder))} holds {' and '.join(others)} and no image; tokens for "

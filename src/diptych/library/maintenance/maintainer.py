@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diptych.core.protocols import SILENT, Progress
+from diptych.core.workers import Engine
 from diptych.library.encoder import Encoder
 from diptych.library.index_choice import IndexChoice
 from diptych.library.opened import Opened, disk_errors, lasting_name, loaded
@@ -135,25 +136,31 @@ class Maintenance:
         *,
         thumbnails: bool = False,
         progress: Progress = SILENT,
+        engine: Engine | None = None,
+        workers: int = 2,
     ) -> Reembedded:
         """Give all images vectors of another model, then switch to it in one step.
 
         The model is given as an object, a shipped name, a folder or an address. The library can be searched and
         written meanwhile; killed, the same call goes on. Processes that have it open keep to the model used before
         until they open it again (`is_current` is False then). With `thumbnails`, images whose files are gone or
-        changed are embedded from their thumbnails instead of refused.
+        changed are embedded from their thumbnails instead of refused. An `engine`, such as a `RayEngine`, reads and
+        embeds the images by workers on other machines; `workers` are the threads that decode, or the cores of each of
+        those.
         Raises LibraryError, naming them, when images are missing.
         """
         from .reembed import Reembedding
 
         encoder = loaded(model)
         loaded_by = loaded_by or lasting_name(encoder)
-        return Reembedding(self._opened, encoder, loaded_by, thumbnails=thumbnails, progress=progress).run()
+        return Reembedding(
+            self._opened, encoder, loaded_by, thumbnails=thumbnails, progress=progress, engine=engine, threads=workers
+        ).run()
 
-    def _old_generations(self, keep_seconds: float) -> list[Path]:
-        from diptych.library.store.generations import folders_before
+    def _old_generations(self, keep_seconds: float) -> list[str]:
+        from diptych.library.store.generations import names_before
 
-        return folders_before(self._opened.folder, self._opened.card.generation, keep_seconds)
+        return names_before(self._opened.folder, self._opened.card.generation, keep_seconds)
 
     def _compact(self, keep_generations: float) -> None:
         """Small files merged, old versions gone, thumbnails complete, a new snapshot. The caller is `writing`."""

@@ -8,40 +8,41 @@ next run goes on with what the new store has.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from diptych.core.batched import batched
-from diptych.core.errors import DataError, Interrupted, LibraryError
-from diptych.core.file_names import escape, unescape
-from diptych.core.files import write_json
+from diptych.core.errors import Interrupted, LibraryError
+from diptych.core.file_names import unescape
+from diptych.core.notes import Note, Notes
 from diptych.core.protocols import Progress
-from diptych.core.types import BytesImage
-from diptych.data.images import prepared
+from diptych.core.shapes import Float32
+from diptych.core.types import BytesImage, ImageRef
+from diptych.core.workers import Engine, InProcess
+from diptych.data.image_inputs import DEFAULT_LIMITS
 from diptych.library import card
-from diptych.library.bucket import address_of
-from diptych.library.embedding import embedded
+from diptych.library.bucket import read_note, shown, write_note
 from diptych.library.encoder import Encoder
-from diptych.library.images import Wanted, read_again
+from diptych.library.image_reading import Embedded, EmbedImages, Unread, Work
+from diptych.library.images import Wanted, located
 from diptych.library.kinds import holds_texts
 from diptych.library.opened import Opened, disk_errors
 from diptych.library.store import lock
+from diptych.library.store.generations import NOTE
 from diptych.library.store.places import Place, open_place
 from diptych.library.store.protocol import Store, cells
-from diptych.library.store.rows import location
+from diptych.library.store.rows import is_owned
 from diptych.library.view import Snapshots, open_view
 
 from .problems import MissingImagesError
 
-NOTE = "reembed.json"
 _LOCK = "reembed.lock"
 _BATCH = 32  # images embedded at once
+_THREADS = 2  # that decode
 _COMMIT = 256  # rows that become durable together
 _FEW = 256  # rows that may be embedded under the writer's lock
 _MOST_PASSES = 20
@@ -57,16 +58,33 @@ class Reembedded:
     from_thumbnails: tuple[str, ...]  # paths of images that were embedded from their thumbnails
     generation: int
     index: str | None = None  # what `library tune` chose for the vectors before, and is kept
+    notes: tuple[Note, ...] = ()  # on what went wrong on the way, and was put right
+
+
+@dataclass(frozen=True, slots=True)
+class _Again(Unread):
+    """An image that is read again."""
+
+    of: Wanted
 
 
 class Reembedding:
     """One run. The library stays as it is until the last step."""
 
     def __init__(
-        self, opened: Opened, model: Encoder, loaded_by: str | None, *, thumbnails: bool, progress: Progress
+        self,
+        opened: Opened,
+        model: Encoder,
+        loaded_by: str | None,
+        *,
+        thumbnails: bool,
+        progress: Progress,
+        engine: Engine | None = None,
+        threads: int = _THREADS,
     ) -> None:
         self._opened, self._model, self._progress = opened, model, progress
-        self._thumbnails = thumbnails
+        self._thumbnails, self._engine, self._notes = thumbnails, engine or InProcess(), Notes()
+        self._task = EmbedImages.by(model, Work(_BATCH, threads, DEFAULT_LIMITS, has_videos=False))
         self._old = opened.card
         self._generation = self._old.generation + 1
         self._new = self._old.with_model(model, loaded_by, self._generation)
@@ -78,15 +96,9 @@ class Reembedding:
     def run(self) -> Reembedded:
         """Embed, catch up, switch. Raises LibraryError as `Library.reembed`."""
         folder = self._opened.folder
-        if (address := address_of(folder)) is not None:
-            raise LibraryError(
-                f"a library on object storage is not embedded again, found {address}; index its images into a new "
-                f"one with that model: diptych index FOLDER --library {address}-2 --model MODEL"
-            )
         if (self._model.fingerprint, self._model.dim) == (self._old.fingerprint, self._old.dim):
             raise LibraryError(
-                f"the library {escape(str(folder))} has the vectors of model {self._model.name!r} already; "
-                f"name another model"
+                f"the library {shown(folder)} has the vectors of model {self._model.name!r} already; name another model"
             )
         if holds_texts(self._opened.place.store()):
             raise LibraryError(
@@ -110,28 +122,34 @@ class Reembedding:
                     self._new = replace(self._new, index=chosen.for_other_vectors())
                 self._make_snapshot(place)
                 card.write(self._new, folder)  # the switch
-                (folder / NOTE).unlink(missing_ok=True)
+                write_note(folder, NOTE, None)
         count = place.store().count()
         index = None if self._new.index is None else str(self._new.index)
         from_thumbs = tuple(sorted(self._from_thumbs))
-        return Reembedded(self._new.model, count, self._embedded, from_thumbs, self._generation, index)
+        return Reembedded(
+            self._new.model, count, self._embedded, from_thumbs, self._generation, index, tuple(self._notes)
+        )
 
     def _check_files(self) -> None:
         """Before hours of work: are the files of all images there? Changes show when they are read."""
         place = self._opened.place
         rows = [(one, path) for one, path, _, trashed in _contents(place.store()) if not trashed]
-        names = {path: unescape(location(path, self._opened.folder)).partition("::")[0] for _, path in rows}
-        gone = sorted(path for path, name in names.items() if not os.path.exists(name))  # noqa: PTH110
+        gone = sorted({path for _, path in rows if not self._is_there(path)})
         if gone:
             raise MissingImagesError(gone, len(rows), thumbnails=False)
+
+    def _is_there(self, path: str) -> bool:
+        if is_owned(path):
+            return self._opened.uploads.size(path) is not None
+        return os.path.exists(unescape(path).partition("::")[0])  # noqa: PTH110
 
     def _begun(self, folder: Path) -> Place:
         """The new generation's place: what an earlier run for the same model began, else an empty one."""
         place = open_place(self._new, folder)
         note = {"fingerprint": self._new.fingerprint, "dim": self._new.dim, "generation": self._generation}
-        if _read(folder / NOTE) != note:
+        if read_note(folder, NOTE) != note:
             place.drop()
-            write_json(folder / NOTE, note)
+            write_note(folder, NOTE, note)
         return place
 
     def _embed_most(self, place: Place) -> None:
@@ -163,17 +181,12 @@ class Reembedding:
         gone = there.keys() - {row[0] for row in rows}
         self._trashed = {identifier for identifier, _, _, trashed in rows if trashed}
         done = 0
-        images = self._progress.track(read_again(wanted, self._opened.folder), "embedding", total=len(wanted))
-        for batch in batched(self._decoded(images), _COMMIT):
-            vectors = [
-                vector
-                for part in batched(batch, _BATCH)
-                for vector in embedded(np.stack([pixels for _, pixels in part]), self._model)
-            ]
+        images = self._progress.track(located(wanted, self._opened.folder), "embedding", total=len(wanted))
+        for batch in batched(self._vectors(images), _COMMIT):
             rows_now = {row.id: row for row in source.get([one.id for one, _ in batch], "all")}
             fresh = [
                 replace(rows_now[one.id], vector=vector)
-                for (one, _), vector in zip(batch, vectors, strict=True)
+                for one, vector in batch
                 if one.id in rows_now and rows_now[one.id].content == one.content
             ]
             target.write(fresh)
@@ -183,28 +196,51 @@ class Reembedding:
             target.write([], gone)
         return done
 
-    def _decoded(self, images: Iterable[tuple[Wanted, BytesImage | None]]) -> Iterator[tuple[Wanted, Any]]:
-        """Pixels of each image that can be read; the others are noted as missing.
+    def _vectors(
+        self, images: Iterable[tuple[Wanted, ImageRef | None]]
+    ) -> Iterator[tuple[Wanted, Float32[np.ndarray, d]]]:
+        """The vector of each image that is as it was, by the engine; the others by their thumbnails, or missing."""
+        gone: list[Wanted] = []
+
+        def there() -> Iterator[_Again]:
+            for one, ref in images:
+                if ref is None:
+                    gone.append(one)
+                else:
+                    yield _Again(ref, one.path, 0, one)
+
+        for image, result in self._engine.run(self._task, there(), self._notes):
+            if isinstance(result, Embedded) and result.read.content == image.of.content and result.vector is not None:
+                yield image.of, result.vector
+            else:
+                gone.append(image.of)
+            if len(gone) >= _COMMIT:
+                yield from self._by_thumbnails(gone)
+                gone.clear()
+        yield from self._by_thumbnails(gone)
+
+    def _by_thumbnails(self, gone: Iterable[Wanted]) -> Iterator[tuple[Wanted, Float32[np.ndarray, d]]]:
+        """The vectors of thumbnails, in this process; images without one are missing.
 
         Many rows in the trash are there because their files are gone: of those the thumbnails are always allowed.
         """
-        for one, image in images:
-            pixels = None if image is None else self._pixels(image)
-            if pixels is None and (self._thumbnails or one.id in self._trashed):
-                jpeg = self._opened.thumbnails.read(one.content)
-                pixels = None if jpeg is None else self._pixels(BytesImage(jpeg, one.path))
-                if pixels is not None:
-                    self._from_thumbs.add(one.path)
-            if pixels is None:
-                self._missing[one.id] = one.path
-            else:
-                yield one, pixels
 
-    def _pixels(self, image: BytesImage) -> Any:
-        try:
-            return prepared(image, self._model.preprocess)
-        except DataError:
-            return None
+        def there() -> Iterator[_Again]:
+            for one in gone:
+                jpeg = None
+                if self._thumbnails or one.id in self._trashed:
+                    jpeg = self._opened.thumbnails.read(one.content)
+                if jpeg is None:
+                    self._missing[one.id] = one.path
+                else:
+                    yield _Again(BytesImage(jpeg, one.path), one.path, len(jpeg), one)
+
+        for image, result in InProcess().run(self._task, there(), self._notes):
+            if isinstance(result, Embedded) and result.vector is not None:
+                self._from_thumbs.add(image.path)
+                yield image.of, result.vector
+            else:
+                self._missing[image.of.id] = image.path
 
     def _make_snapshot(self, place: Place) -> None:
         """So that the first search after the switch starts at once."""
@@ -226,10 +262,3 @@ def _contents(store: Store) -> Iterator[tuple[str, str, str, bool]]:
     """(id, path, content, whether it is in the trash) of every row."""
     for identifier, path, content, deleted_at in cells(store, "id", "path", "content", "deleted_at", part="all"):
         yield identifier, path, content, deleted_at is not None
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None

@@ -21,7 +21,7 @@ from diptych.library.store.rows import Row, new_id
 
 from .hashed_texts import HashedTexts
 from .problems import Problem
-from .verify import is_leftover, leftovers
+from .verify import leftovers
 
 LOST = "lost"
 
@@ -51,13 +51,7 @@ def remove_leftovers(opened: Opened) -> None:
     for left in leftovers(opened):
         with contextlib.suppress(OSError):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
-    for file in opened.uploads.orphans(paths):
-        if is_leftover(file):
-            file.unlink(missing_ok=True)
-        else:
-            lost = opened.folder / LOST
-            lost.mkdir(exist_ok=True)
-            file.replace(lost / file.name)
+    opened.uploads.set_aside(paths, opened.folder / LOST)
 
 
 def separate_ids(store: Store) -> None:

@@ -34,19 +34,24 @@ import safetensors.numpy
 from diptych.core.batched import batched
 from diptych.core.errors import ConfigError, LibraryError
 from diptych.core.file_names import escape
-from diptych.core.files import fsync_folder, fsync_tree
+from diptych.core.files import files_below, fsync_folder, fsync_tree
 from diptych.core.fingerprint import of_file
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Bool, Float32
 from diptych.core.version import __version__
 from diptych.library import card
-from diptych.library.bucket import address_of, folder_of
+from diptych.library.bucket import address_of, folder_of, read_note, shown, write_note
 from diptych.library.card import LANCE, Card
 from diptych.library.opened import Opened
+from diptych.library.rendering.thumbnails import FOLDER as THUMBNAILS
+from diptych.library.rendering.thumbnails import thumbnails_of
+from diptych.library.store import lock
 from diptych.library.store.places import open_place
 from diptych.library.store.protocol import Store
 from diptych.library.store.row_codec import STORED, from_cells
-from diptych.library.store.rows import TRASH_COLUMNS, Row, content_of, is_owned
+from diptych.library.store.rows import OWNED, TRASH_COLUMNS, Row, content_of, is_owned
+from diptych.library.uploads import FOLDER as UPLOADS
+from diptych.library.uploads import uploads_of
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -273,40 +278,51 @@ def restore(
     from diptych.library.opened import disk_errors
 
     source, folder = Path(source), folder_of(folder)
-    shown = escape(str(folder))
-    if (address := address_of(folder)) is not None:
-        raise LibraryError(
-            f"an export is imported into a folder, found {address}; import it into a folder, and copy that to the "
-            f"bucket: aws s3 cp --recursive FOLDER {address}"
-        )
+    name = shown(folder)
     with disk_errors(folder), _as_folder(source) as exported:
         report, manifest = _checked(exported, escape(str(source)), progress)
         about = replace(_card(manifest, escape(str(source))), store=store, generation=0)
         about = replace(about, model=model or about.model)
         if card.exists(folder):
-            raise LibraryError(f"{shown} is a library already; expected a new folder")
-        if folder.exists() and any(folder.iterdir()) and not (folder / _IMPORTING).exists():
-            raise LibraryError(f"{shown} exists and is not empty; expected a new or empty folder")
-        begun = (folder / _IMPORTING).exists()
+            raise LibraryError(f"{name} is a library already; expected a new folder")
+        is_folder = address_of(folder) is None
+        if not is_folder and store != LANCE:
+            raise ConfigError(f"the rows of {name} are on object storage already; leave the store {store!r} out")
+        begun = read_note(folder, _IMPORTING) is not None
+        if is_folder and not begun and folder.exists() and any(folder.iterdir()):
+            raise LibraryError(f"{name} exists and is not empty; expected a new or empty folder")
+        place = open_place(about, folder)
+        if not is_folder and not begun:
+            place.check_free()
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _IMPORTING).touch()
-        _fill(exported, folder, about, progress, begun=begun)
-        card.write(about, folder)
-        (folder / _IMPORTING).unlink()
-    return replace(report, target=shown)
+        if is_folder:  # before the lock, whose file would make the folder look like another's
+            write_note(folder, _IMPORTING, {"library": about.id})
+        with lock.writer(folder):
+            if begun:
+                place.drop()
+            if is_folder:
+                place.check_free()
+            write_note(folder, _IMPORTING, {"library": about.id})
+            _fill(exported, folder, place.store(), about, progress)
+            card.write(about, folder)
+            write_note(folder, _IMPORTING, None)
+    return replace(report, target=name)
 
 
-def _fill(exported: Path, folder: Path, about: Card, progress: Progress, *, begun: bool) -> None:
-    place = open_place(about, folder)
-    if begun:
-        place.drop()
-    place.check_free()
-    for name in ("thumbs", "files"):
-        if (exported / name).is_dir():
-            shutil.rmtree(folder / name, ignore_errors=True)
-            shutil.copytree(exported / name, folder / name)
-            fsync_tree(folder / name)
-    store = place.store()
+def _fill(exported: Path, folder: Path, store: Store, about: Card, progress: Progress) -> None:
+    if address_of(folder) is None:
+        for name in (THUMBNAILS, UPLOADS):
+            if (exported / name).is_dir():
+                shutil.rmtree(folder / name, ignore_errors=True)
+                shutil.copytree(exported / name, folder / name)
+                fsync_tree(folder / name)
+    else:
+        thumbnails, uploads = thumbnails_of(folder), uploads_of(folder)
+        for file in progress.track(files_below(exported / THUMBNAILS), "importing thumbnails"):
+            thumbnails.write(file.stem, file.read_bytes())
+        thumbnails.flush()
+        for file in progress.track(files_below(exported / UPLOADS), "importing uploads"):
+            uploads.write(OWNED + str(file.relative_to(exported / UPLOADS)), file.read_bytes())
     _write_rows(store, _rows(exported, "items", "vectors", about.dim), "importing items", progress)
     if (exported / "trash.jsonl").exists():
         _write_rows(store, _rows(exported, "trash", "trash", about.dim), "importing trash", progress)

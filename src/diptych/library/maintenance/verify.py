@@ -29,7 +29,7 @@ _UNIT = 1e-3  # how far a vector's length may be from 1
 _MANY_VERSIONS = 2000  # more than a minute of single writes, or an hour of indexing, leaves behind
 
 
-def check(opened: Opened, old_generations: Sequence[Path]) -> Verdict:
+def check(opened: Opened, old_generations: Sequence[str]) -> Verdict:
     """Read every row once, block by block; of all rows together 8 bytes each of id, path and content are kept."""
     store, version = opened.store(), opened.place.token()
     rows = _CheckedRows(opened)
@@ -46,11 +46,11 @@ def check(opened: Opened, old_generations: Sequence[Path]) -> Verdict:
     orphans = opened.thumbnails.orphans(rows.contents)
     problems += [Problem("orphan_thumb", name, "it belongs to no image") for name in orphans]
     lost = opened.uploads.orphans(rows.paths)
-    problems += [Problem("orphan_file", str(file), "no row has it") for file in lost if not is_leftover(file)]
+    problems += [Problem("orphan_file", name, "no row has it") for name in lost]
     problems += [Problem("leftover_file", str(file), "half-written by a killed process") for file in leftovers(opened)]
     if (kept := opened.place.versions_kept()) > _MANY_VERSIONS:
         problems.append(Problem("old_versions", shown(opened.folder), f"{kept} versions are kept"))
-    problems += [Problem("old_generation", folder.name, "of a model used before") for folder in old_generations]
+    problems += [Problem("old_generation", name, "of a model used before") for name in old_generations]
     if opened.place.token() == version:  # else the rows may be of a later version than the snapshot
         problems += comparison.problems(rows.count)
     return Verdict(rows.count, tuple(problems))

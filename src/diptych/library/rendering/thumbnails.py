@@ -9,13 +9,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from diptych.core.files import files_below
-from diptych.library.bucket import Bucket
+from diptych.library.bucket import Bucket, bucket_of
 from diptych.library.store.protocol import Store, having
 
+FOLDER = "thumbs"
 SIZE = 256  # pixels, longer side
 _AT_ONCE = 8  # requests to object storage
 _MOST_WAITING = 256
 _START, _END = b"\xff\xd8\xff", b"\xff\xd9"
+
+
+def thumbnails_of(folder: Path) -> Thumbnails:
+    """The thumbnails of the library in a folder, or in a working folder."""
+    bucket = bucket_of(folder)
+    return Thumbnails(folder / FOLDER) if bucket is None else BucketThumbnails(bucket, FOLDER)
 
 
 class Thumbnails:

@@ -26,7 +26,7 @@ _STALE = 30.0  # seconds without a renewal after which another writer may take o
 _RETRY = 0.2  # seconds
 PROBE = "writer.probe"
 
-_held: dict[str, BucketLock] = {}  # by address: the locks that this process has
+_held: dict[tuple[str, str], BucketLock] = {}  # by address and name: the locks that this process has
 
 
 class BucketLock:
@@ -71,23 +71,24 @@ class BucketLock:
 def held(bucket: Bucket, name: str, wait: float) -> Iterator[None]:
     """Hold the lock. Raises LibraryError, naming the holder, when it is another's after `wait` seconds."""
     lock = _taken(bucket, name, wait)
-    _held[bucket.address] = lock
+    _held[bucket.address, name] = lock
     try:
         yield
     finally:
-        del _held[bucket.address]
+        del _held[bucket.address, name]
         lock.release()
 
 
-def is_mine(address: str) -> bool:
-    """Whether this process is the writer."""
-    return address in _held
+def is_mine(address: str, name: str) -> bool:
+    """Whether this process holds the lock of this name, such as the writer's."""
+    return (address, name) in _held
 
 
 def check(address: str) -> None:
-    """Raise LibraryError when this process is the writer and can no longer be sure of it."""
-    if (lock := _held.get(address)) is not None:
-        lock.check()
+    """Raise LibraryError when this process holds a lock there and can no longer be sure of it."""
+    for (where, _), lock in list(_held.items()):
+        if where == address:
+            lock.check()
 
 
 def _taken(bucket: Bucket, name: str, wait: float) -> BucketLock:

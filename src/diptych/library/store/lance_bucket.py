@@ -6,11 +6,14 @@ import contextlib
 import copy
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 from diptych.core.errors import LibraryError
 from diptych.core.memory import trim_memory
+from diptych.library import card
 from diptych.library.bucket import PROBE, Bucket, lance_options
 from diptych.library.card import Card
 
@@ -34,8 +37,10 @@ class BucketPlace:
 
     has_own_search = False
 
-    def __init__(self, bucket: Bucket, name: str, about: Card) -> None:
-        self._bucket, self._name, self._dim = bucket, name, about.dim
+    def __init__(self, bucket: Bucket, name: str, about: Card, folder: Path) -> None:
+        """`folder` is the working folder, in which a copy of the card is kept."""
+        self._bucket, self._name, self._dim, self._folder = bucket, name, about.dim, folder
+        self._card: Mapping[str, Any] | None = None  # the mark of the card of which there is a copy
         self._table: BucketStore | None = None
         self._token: str | None = None
         self._until = 0.0  # when it has to be looked up again
@@ -45,13 +50,14 @@ class BucketPlace:
         """The newest version, at most a second old; at once for the writer. The last known one while the storage
         cannot be reached: a reader then goes on with what it has.
         """
-        if time.monotonic() < self._until and not bucket_lock.is_mine(self._bucket.address):
+        if time.monotonic() < self._until and not bucket_lock.is_mine(self._bucket.address, lock.FILE):
             return self._token
         try:
             self._token = token_of((one.name, one.bytes) for one in self._bucket.names(_versions(self._name)))
+            self._follow_card()
             fresh = _FRESH_SECONDS
         except LibraryError as error:
-            if self._token is None or bucket_lock.is_mine(self._bucket.address):
+            if self._token is None or bucket_lock.is_mine(self._bucket.address, lock.FILE):
                 raise
             log.warning("version %s is searched: %s", self._token, error)
             fresh = _AWAY_SECONDS
@@ -84,12 +90,21 @@ class BucketPlace:
         return sum(1 for _ in self._bucket.names(_versions(self._name)))
 
     def drop(self) -> None:
-        """Remove the objects of this generation."""
-        self._bucket.remove(*(one.name for one in self._bucket.names(self._name)))
+        """Remove the objects of this generation, and its journal."""
+        for folder in (self._name, f"{_JOURNAL}/{self._name}"):
+            if names := [one.name for one in self._bucket.names(folder)]:
+                self._bucket.remove(*names)
         self._table, self._until = None, 0.0
 
     def _written(self) -> None:
         self._until = 0.0
+
+    def _follow_card(self) -> None:
+        """A copy of the card here, by which `serve` sees that the library was embedded again elsewhere."""
+        found = self._bucket.head(card.FILE)
+        if found is not None and found.mark != self._card:
+            card.read(self._folder)
+            self._card = found.mark
 
 
 class BucketFeed:

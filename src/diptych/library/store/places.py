@@ -140,7 +140,7 @@ def _of_lance(about: Card, folder: Path) -> Place:
         return LancePlace(folder, about)
     from .lance_bucket import BucketPlace
 
-    return BucketPlace(bucket, numbered(_STORE, about.generation), about)
+    return BucketPlace(bucket, numbered(_STORE, about.generation), about, folder)
 
 
 def _on_milvus(about: Card, folder: Path) -> Place:

@@ -17,6 +17,7 @@ import numpy as np
 from diptych.core import fingerprint
 from diptych.core.file_names import escape
 from diptych.core.shapes import Float32
+from diptych.library.bucket import address_of
 
 TEXT_KIND = "text"  # of the row of a text, in its metadata: for --where
 ID_LENGTH = 16  # hex digits
@@ -131,10 +132,10 @@ def is_owned(path: str) -> bool:
 
 
 def location(path: str, folder: Path) -> str:
-    """Where a row's image is, in written form: files of the library's own move with its folder."""
+    """Where a row's image is, in written form: files of the library's own move with its folder, or are objects."""
     if not is_owned(path):
         return path
-    return escape(os.path.abspath(folder)) + path[1:]  # noqa: PTH100
+    return (address_of(folder) or escape(os.path.abspath(folder))) + path[1:]  # noqa: PTH100
 
 
 def is_below(path: str, root: str) -> bool:

@@ -19,6 +19,7 @@ from diptych.core import fingerprint
 from diptych.core.errors import DataError, ModelError
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import Float, Float16, Float32, UInt8
+from diptych.core.workers import SentModel
 from diptych.encoders.hub import hub_folder
 from diptych.encoders.image.processors import preprocess_of
 from diptych.encoders.inputs import normalise_pixels
@@ -51,6 +52,10 @@ class BlipCrossEncoder:
         self.name = self.folder.name
         self.address = f"{BLIP}{self.folder}"  # what it is loaded by
         self.preprocess: Preprocess = preprocess_of(self.folder)
+
+    def sent(self) -> SentModel[BlipCrossEncoder]:
+        """The same as workers on other machines load it."""
+        return SentModel(_load_there, str(self.folder.resolve()), self.fingerprint, self)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -109,3 +114,7 @@ class BlipCrossEncoder:
     def _device(self) -> torch.device:
         found: torch.device = next(self._module.parameters()).device
         return found
+
+
+def _load_there(name: str, *, threads: int | None, device: str) -> BlipCrossEncoder:
+    return BlipCrossEncoder(name, device=device)

@@ -17,6 +17,7 @@ from diptych.core.errors import ModelError
 from diptych.core.extras import is_installed, need
 from diptych.core.protocols import CrossEncoder, ImageTower, MapTower, Preprocess
 from diptych.core.shapes import Float, Float16, Float32, UInt8
+from diptych.core.workers import SentModel
 from diptych.encoders.image.onnx import OnnxImageTower
 from diptych.models.loaded import LoadedModel
 
@@ -81,6 +82,11 @@ class TrainedCrossEncoder(LoadedModel):
     def address(self) -> str:
         """What it is loaded by."""
         return shipped.NAME if self.is_shipped else str(self.folder)
+
+    def sent(self) -> SentModel[CrossEncoder]:
+        """The same as workers on other machines load it."""
+        name = self.address if self.is_shipped else str(self.folder.resolve())
+        return SentModel(_load_there, name, self.fingerprint, self)
 
     @property
     def is_shipped(self) -> bool:
@@ -231,3 +237,7 @@ def load_cross_encoder(spec: str | Path, *, device: str = "auto") -> CrossEncode
 
         return BlipCrossEncoder(text.removeprefix(BLIP), device=device)
     return load_trained_cross_encoder(spec, device=device)
+
+
+def _load_there(name: str, *, threads: int | None, device: str) -> CrossEncoder:
+    return load_cross_encoder(name, device=device)

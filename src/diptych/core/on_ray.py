@@ -1,85 +1,70 @@
-"""Embedding on the machines of a Ray cluster: images go out in chunks, vectors and thumbnails come back in order.
+"""Work by the machines of a Ray cluster: images go out in chunks, and their results come back in order.
 
 Each worker is an actor with a GPU, or with some cores, of its own. It loads the model and reads the files itself, so
-the folders have to be there under the same paths. The rows are written by the process that asked. A worker that is
-lost, with its machine or alone, is replaced as soon as the cluster has room, and its chunks go to whoever is free.
+the folders have to be there under the same paths. What is made of the results is up to the process that asked. A worker
+that is lost, with its machine or alone, is replaced as soon as the cluster has room, and its chunks go to whoever is
+free.
 """
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import os
 import socket
 import time
-from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from diptych.core.devices import AUTO, CPU, kind_and_number
 from diptych.core.errors import ConfigError, DataError, DiptychError, LibraryError, Reason, first_line
 from diptych.core.extras import need
 from diptych.core.notes import Notes
 from diptych.core.text import one_line
-from diptych.core.types import BytesImage, Skipped
-from diptych.library.encoder import Encoder
-
-from .engine import Model
-from .plan import content_or_nothing
-from .reading import Embedded, Unread, Work, embed_all
+from diptych.core.types import ImageRef, Skipped
+from diptych.core.workers import L, Located, R, Task, chunks
 
 LOCAL = "local"  # the address of a cluster of this machine alone, which is started for the run
-_BATCHES = 8  # of a chunk
-_MOST_CARRIED = 16 * 2**20  # bytes of images that a chunk brings along, because they are in no file of their own
 _AT_ONCE = 2  # chunks of a worker: one it works on, one that waits there
 _AHEAD = 4  # chunks for each worker that are under way or wait for an earlier one
 _MOST_DEATHS = 3  # of workers, over the same chunk
 _REACH = 5.0  # seconds to connect
 _PATIENCE = 300.0  # seconds without any worker
 _LOOK = 5.0  # seconds between two looks whether there is one
-
-Results = list[Embedded | Skipped]
+_AWAY = 20.0  # seconds without the cluster's head; after 60 Ray ends the process by itself, without a word from us
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """Why a worker cannot embed anything, in one line."""
+    """Why a worker cannot do anything, in one line."""
 
     message: str
 
 
-class EmbeddingWorker:
+class TaskWorker:
     """What runs on a worker. The model is loaded with the first chunk."""
 
-    def __init__(self, model: Model, threads: int, device: str) -> None:
-        self._model, self._threads, self._device = model, threads, device
+    def __init__(self, task: Task[Any, Any], threads: int, device: str) -> None:
+        self._task, self._threads, self._device = task, threads, device
 
     def host(self) -> str:
         """The machine's name; answered once the worker is there."""
         return socket.gethostname()
 
-    def embed(self, images: Sequence[Unread], work: Work, known: np.ndarray[Any, Any]) -> Results | _Failure:
-        """What becomes of each image, as `reading.embed_all`. `known`: contents, sorted, of type S."""
+    def work(self, images: Sequence[Located]) -> Sequence[Any] | _Failure:
+        """A result for each image."""
         try:
-            return embed_all(images, self._encoder, work, _Sorted(known))
+            return self._started(images)
         except DiptychError as error:
             return _Failure(str(error))
 
     @cached_property
-    def _encoder(self) -> Encoder:
-        from diptych.models import load
-
-        encoder = load(self._model.name, threads=self._threads, device=self._device)
-        if encoder.fingerprint != self._model.fingerprint:
-            raise LibraryError(
-                f"the model {self._model.name} is another one there; install the same version of Diptych, and put the "
-                "same model, on every machine"
-            )
-        return encoder
+    def _started(self) -> Callable[[Sequence[Located]], Sequence[Any]]:
+        return self._task.start(self._threads, self._device)
 
 
 class RayEngine:
@@ -98,7 +83,7 @@ class RayEngine:
         if device not in (AUTO, CPU, "cuda"):
             raise ConfigError(f"found --device {device}; Ray gives every worker a device: choose auto, cpu or cuda")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report over the network
-        self._ray = need("ray", "diptych index --engine ray")
+        self._ray = need("ray", "--engine ray")
         self._address, self._device, self._patience = address, kind, patience
         self._connected = False
 
@@ -121,24 +106,28 @@ class RayEngine:
             self._ray.shutdown()
             self._connected = False
 
-    def embed(
-        self, images: Iterable[Unread], model: Model, work: Work, known: Collection[str], notes: Notes
-    ) -> Iterator[Embedded | Skipped]:
-        """What becomes of each image, in order, as `Engine.embed`."""
-        share = _share([node["Resources"] for node in self._ray.nodes() if node["Alive"]], work.workers, self._device)
-        worker = self._ray.remote(EmbeddingWorker).options(num_cpus=share.cores, num_gpus=share.gpus)
-        contents = self._ray.put(np.array(sorted(known), dtype="S"))
+    def run(self, task: Task[L, R], images: Iterable[L], notes: Notes) -> Iterator[tuple[L, R]]:
+        """Each image with its result, in order, as `Engine.run`."""
+        share = _share([node["Resources"] for node in self._ray.nodes() if node["Alive"]], task.threads, self._device)
+        worker = self._ray.remote(TaskWorker).options(num_cpus=share.cores, num_gpus=share.gpus)
+        sent = self._ray.put(task)  # once a machine, arrays without a copy a worker
         pool = _Pool(
             self._ray,
-            lambda: worker.remote(model, share.cores or 1, AUTO if share.gpus else CPU),
-            lambda actor, chunk: actor.embed.remote(chunk, work, contents),
+            lambda: worker.remote(sent, share.cores or 1, AUTO if share.gpus else CPU),
             share,
             self._patience,
             notes,
+            self._head(),
         )
-        for chunk, results in pool.run(_chunks(images, _BATCHES * work.batch_size)):
+        for chunk, results in pool.run(chunks(images, task.batch_size)):
             _check_shared(chunk, results)
-            yield from results
+            yield from zip(chunk, results, strict=True)
+
+    def _head(self) -> str | None:
+        """HOST:PORT of the head; None where the cluster is reached by way of its client server."""
+        with contextlib.suppress(Exception):
+            return str(self._ray.get_runtime_context().gcs_address)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +142,7 @@ class _Share:
 @dataclass(order=True, slots=True)
 class _Chunk:
     number: int
-    images: list[Unread] = field(compare=False)
+    images: list[Any] = field(compare=False)
     deaths: int = field(default=0, compare=False)
 
 
@@ -167,16 +156,19 @@ class _Worker:
 class _Pool:
     """Workers and their chunks."""
 
-    def __init__(self, ray: Any, start: Any, send: Any, share: _Share, patience: float, notes: Notes) -> None:
-        self._ray, self._start, self._send, self._share = ray, start, send, share
+    def __init__(
+        self, ray: Any, start: Callable[[], Any], share: _Share, patience: float, notes: Notes, head: str | None
+    ) -> None:
+        self._ray, self._start, self._share, self._head = ray, start, share, head
+        self._seen = time.monotonic()  # the head
         self._patience, self._notes = patience, notes
         self._workers: list[_Worker] = []
         self._starting: dict[Any, _Worker] = {}
         self._waiting: list[_Chunk] = []  # a heap: chunks to be sent, the earliest first
         self._lost_in_a_row = 0  # workers, since a chunk was done
-        self._done: dict[int, tuple[list[Unread], Results]] = {}  # by number
+        self._done: dict[int, tuple[list[Any], Sequence[Any]]] = {}  # by number
 
-    def run(self, chunks: Iterator[list[Unread]]) -> Iterator[tuple[list[Unread], Results]]:
+    def run(self, chunks: Iterator[list[Any]]) -> Iterator[tuple[list[Any], Sequence[Any]]]:
         """Each chunk with its results, in order."""
         numbered, given = (_Chunk(number, images) for number, images in enumerate(chunks)), 0
         self._waiting = list(islice(numbered, self._share.workers))
@@ -187,8 +179,7 @@ class _Pool:
             while given < sent:
                 self._send_all()
                 tasks = {task: worker for worker in self._workers for task in worker.tasks} | self._starting
-                ready, _ = self._ray.wait(list(tasks), timeout=_LOOK)
-                for task in ready:
+                for task in self._ready(list(tasks)):
                     self._settle(task, tasks[task])
                 if any(worker.is_there for worker in self._workers):
                     last_seen = time.monotonic()
@@ -207,6 +198,25 @@ class _Pool:
             for worker in self._workers:
                 self._ray.kill(worker.actor)
 
+    def _ready(self, tasks: list[Any]) -> list[Any]:
+        """Tasks that are done, after a short wait. Raises LibraryError when the cluster has stopped."""
+        try:
+            ready: list[Any] = self._ray.wait(tasks, timeout=_LOOK)[0]
+        except (self._ray.exceptions.RayError, ConnectionError) as error:
+            self._workers.clear()  # nobody is there to be told
+            raise _stopped(error) from error
+        if ready or self._head is None:
+            self._seen = time.monotonic()
+            return ready
+        try:
+            _connect(self._head)
+            self._seen = time.monotonic()
+        except OSError as error:
+            if time.monotonic() - self._seen > _AWAY:
+                self._workers.clear()
+                raise _stopped(error) from error
+        return ready
+
     def _add_worker(self) -> None:
         worker = _Worker(self._start())
         self._workers.append(worker)
@@ -217,7 +227,7 @@ class _Pool:
             for worker in self._workers:
                 if worker.is_there and len(worker.tasks) < places and self._waiting:
                     chunk = heapq.heappop(self._waiting)
-                    worker.tasks[self._send(worker.actor, chunk.images)] = chunk
+                    worker.tasks[worker.actor.work.remote(chunk.images)] = chunk
 
     def _settle(self, task: Any, worker: _Worker) -> None:
         """Take what a task gave. Raises LibraryError when it cannot be done by any worker."""
@@ -238,13 +248,14 @@ class _Pool:
             worker.is_there = True
             return
         if isinstance(found, _Failure):
-            raise LibraryError(f"a worker of the cluster cannot embed: {found.message}")
+            raise LibraryError(f"a worker of the cluster cannot do its work: {found.message}")
         chunk, self._lost_in_a_row = worker.tasks.pop(task), 0
         self._done[chunk.number] = (chunk.images, found)
 
     def _replace(self, worker: _Worker) -> None:
         """A worker is lost: start another, and send its chunks again."""
-        self._notes.add("lost_worker", "workers of the cluster that were lost; others embedded their images")
+        if worker.is_there:  # else one that was to replace it, on a machine of which nobody knew yet that it is gone
+            self._notes.add("lost_worker", "workers of the cluster that were lost; others took their images")
         self._starting = {task: one for task, one in self._starting.items() if one is not worker}
         self._workers.remove(worker)
         self._ray.kill(worker.actor)  # where it only could not be reached
@@ -267,18 +278,6 @@ class _Pool:
         )
 
 
-class _Sorted(Container[str]):
-    """Contents in a sorted array, which Ray's workers share without a copy."""
-
-    def __init__(self, contents: np.ndarray[Any, Any]) -> None:
-        self._contents = contents
-
-    def __contains__(self, content: object) -> bool:
-        sought = str(content).encode()
-        place = int(np.searchsorted(self._contents, sought))
-        return place < len(self._contents) and bool(self._contents[place] == sought)
-
-
 def _share(nodes: Sequence[dict[str, float]], cores: int, device: str) -> _Share:
     """One worker for each GPU, else for each group of `cores`, or of as many as the smallest machine has."""
     with_gpus = [node for node in nodes if node.get("GPU", 0) >= 1] if device != CPU else []
@@ -294,24 +293,10 @@ def _share(nodes: Sequence[dict[str, float]], cores: int, device: str) -> _Share
     return _Share(sum(here // cores for here in free), cores, 0)
 
 
-def _chunks(images: Iterable[Unread], most: int) -> Iterator[list[Unread]]:
-    """Of `most` images each, or fewer where they bring many bytes along."""
-    chunk: list[Unread] = []
-    carried = 0
-    for image in images:
-        chunk.append(image)
-        carried += len(image.ref.data) if isinstance(image.ref, BytesImage) else 0
-        if len(chunk) == most or carried >= _MOST_CARRIED:
-            yield chunk
-            chunk, carried = [], 0
-    if chunk:
-        yield chunk
-
-
-def _check_shared(images: Sequence[Unread], results: Results) -> None:
+def _check_shared(images: Sequence[Located], results: Sequence[Any]) -> None:
     """Raise DataError for a file that a worker does not find and this process can read."""
     for image, result in zip(images, results, strict=True):
-        if isinstance(result, Skipped) and result.reason is Reason.MISSING and content_or_nothing(image.ref):
+        if isinstance(result, Skipped) and result.reason is Reason.MISSING and _is_here(image.ref):
             raise DataError(
                 f"a worker of the cluster cannot read {image.path}, which is here ({one_line(result.detail)}); put the "
                 "images where every machine finds them under the same path, such as on a shared drive, then run this "
@@ -320,14 +305,33 @@ def _check_shared(images: Sequence[Unread], results: Results) -> None:
             )
 
 
+def _is_here(ref: ImageRef) -> bool:
+    with contextlib.suppress(DataError, OSError):
+        ref.content()
+        return True
+    return False
+
+
 def _check_reachable(address: str) -> None:
     host, colon, port = address.rpartition("://")[2].rpartition(":")
     if not colon or not port.isdecimal() or not host:
         raise ConfigError(f"found the address {address!r}; expected HOST:PORT, ray://HOST:PORT or {LOCAL}")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _REACH).close()
+        _connect(f"{host}:{port}")
     except (OSError, OverflowError) as error:
         raise _unreachable(address, error) from error
+
+
+def _connect(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), _REACH).close()
+
+
+def _stopped(error: BaseException) -> LibraryError:
+    return LibraryError(
+        f"the Ray cluster stopped in the middle ({one_line(first_line(error))}); what was written is kept: start it "
+        "again, then run this again"
+    )
 
 
 def _unreachable(address: str, error: BaseException) -> LibraryError:

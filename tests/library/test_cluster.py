@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import json
 import os
 import shutil
 import signal
@@ -14,14 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diptych.core.errors import ConfigError, LibraryError
-from diptych.core.extras import is_installed
-from diptych.library import IndexOptions, Library
-from diptych.library.indexing import on_ray
-from diptych.library.indexing.reading import embed_all
+from diptych.core import on_ray
+from diptych.core.batched import batched
+from diptych.core.errors import LibraryError
+from diptych.core.workers import SentModel
+from diptych.library import IndexOptions, Library, image_reading
 from diptych.library.store.protocol import values
-
-needs_ray = pytest.mark.skipif(not is_installed("ray"), reason="needs Ray: pip install 'diptych[cluster]'")
+from diptych.library.tokens import TokenStore
 
 
 class InChunks:
@@ -30,11 +30,13 @@ class InChunks:
     def __init__(self, encoder):
         self.encoder, self.chunks = encoder, []
 
-    def embed(self, images, model, work, known, notes):
-        assert model.fingerprint == self.encoder.fingerprint
-        for chunk in on_ray._chunks(images, 2):
+    def run(self, task, images, notes):
+        assert task.model.fingerprint == self.encoder.fingerprint
+        sent = dataclasses.replace(task, model=dataclasses.replace(task.model, here=self.encoder))
+        work = sent.start(1, "cpu")
+        for chunk in batched(images, 2):
             self.chunks.append([image.path for image in chunk])
-            yield from embed_all(chunk, self.encoder, work, on_ray._Sorted(np.array(sorted(known), dtype="S")))
+            yield from zip(chunk, work(chunk), strict=True)
 
 
 def rows(library):
@@ -101,55 +103,42 @@ def test_an_engine_gives_the_rows_of_this_process(tmp_path, pictures, painter, e
     assert not any("black" in path for chunk in engine.chunks[-1:] for path in chunk)
 
 
-def test_chunks_end_where_they_carry_much(monkeypatch):
-    from diptych.core.types import BytesImage, FileImage
-    from diptych.library.indexing.reading import Unread
-
-    monkeypatch.setattr(on_ray, "_MOST_CARRIED", 10)
-    carried = [Unread(BytesImage(b"12345", str(one)), str(one), 5) for one in range(3)]
-    files = [Unread(FileImage(Path(str(one))), str(one), 500) for one in range(4)]
-    assert [len(chunk) for chunk in on_ray._chunks([*carried, *files], 3)] == [2, 3, 2]
-
-
-@pytest.mark.parametrize(
-    ("nodes", "cores", "device", "expected"),
-    [
-        ([{"CPU": 8.0}, {"CPU": 5.0}], 2, "auto", (6, 2, 0)),
-        ([{"CPU": 8.0}, {"CPU": 1.0}], 4, "auto", (9, 1, 0)),  # as many as the smallest machine has
-        ([{"memory": 1.0}, {"CPU": 4.0}], 4, "cpu", (1, 4, 0)),  # a head that takes no work
-        ([{"CPU": 16.0, "GPU": 2.0}, {"CPU": 4.0}], 4, "auto", (2, 4, 1)),
-        ([{"CPU": 3.0, "GPU": 2.0}], 4, "cuda", (2, 1, 1)),
-        ([{"CPU": 16.0, "GPU": 2.0}], 4, "cpu", (4, 4, 0)),
-    ],
-)
-def test_a_cluster_is_shared_out(nodes, cores, device, expected):
-    assert dataclasses.astuple(on_ray._share(nodes, cores, device)) == expected
+def test_embedding_again_by_an_engine_gives_the_vectors_of_this_process(
+    tmp_path, pictures, painter, encoder, other_encoder
+):
+    table = tmp_path / "inside.tar"
+    with tarfile.open(table, "w") as tar:
+        tar.add(painter(tmp_path / "a.png", "red", mark=9), "a.png")
+    here, there = (Library.create(tmp_path / name, encoder) for name in ("here", "there"))
+    for library in (here, there):
+        library.index([pictures, table])
+        library.delete(where="name = 'white.png'")
+    engine = InChunks(type(other_encoder)("other", seed=1))
+    assert engine.encoder.fingerprint == other_encoder.fingerprint
+    (pictures / "white.png").unlink()  # in the trash: by its thumbnail, in this process
+    one, other = here.reembed(other_encoder), there.reembed(other_encoder, engine=engine)
+    assert one == other
+    assert other.from_thumbnails == (str(pictures / "white.png"),)
+    assert engine.encoder.embedded == 6
+    assert_same(Library.open(here.folder, other_encoder), Library.open(there.folder, other_encoder))
 
 
-def test_a_cluster_that_cannot_take_the_work():
-    with pytest.raises(ConfigError, match="no GPU; leave --device cuda out"):
-        on_ray._share([{"CPU": 4.0}], 2, "cuda")
-    with pytest.raises(LibraryError, match="offers a core; start workers with: ray start"):
-        on_ray._share([{"memory": 1.0}], 2, "auto")
+def test_tokens_by_an_engine_are_those_of_this_process(tmp_path, pictures, encoder):
+    from .test_reranker import MosaicCrossEncoder
 
-
-@needs_ray
-@pytest.mark.parametrize("address", ["head.example", "head.example:", ":6379", "ray://head"])
-def test_an_address_needs_a_port(address):
-    with pytest.raises(ConfigError, match="expected HOST:PORT"), on_ray.RayEngine(address):
-        pass
-
-
-@needs_ray
-def test_a_cluster_that_is_not_there():
-    with pytest.raises(LibraryError, match=r"127.0.0.1:9 cannot be reached .*ray start --head"):
-        on_ray.RayEngine("127.0.0.1:9").__enter__()
-
-
-@needs_ray
-def test_a_device_is_given_by_the_cluster():
-    with pytest.raises(ConfigError, match="choose auto, cpu or cuda"):
-        on_ray.RayEngine(device="cuda:1")
+    here, there = (Library.create(tmp_path / name, encoder) for name in ("here", "there"))
+    for library in (here, there):
+        library.index(pictures)
+    (pictures / "red.png").write_bytes(b"other")
+    (pictures / "blue.png").unlink()
+    engine = InChunks(MosaicCrossEncoder())
+    one, other = here.add_tokens(MosaicCrossEncoder()), there.add_tokens(MosaicCrossEncoder(), engine=engine)
+    assert one == other
+    assert (one.added, [Path(skipped.name).name for skipped in one.skipped]) == (4, ["blue.png", "red.png"])
+    assert engine.encoder.encoded == 4
+    contents = [item.content for item in here.items().items if item.name not in ("red.png", "blue.png")]
+    stores = [TokenStore(library.folder, MosaicCrossEncoder()) for library in (here, there)]
+    assert (stores[0].get(contents) == stores[1].get(contents)).all()
 
 
 # -- a real cluster --------------------------------------------------------------------------------
@@ -207,7 +196,7 @@ def workers(cluster):
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError, IndexError):
-            if entry.name.isdigit() and b"EmbeddingWorker" in (entry / "cmdline").read_bytes():
+            if entry.name.isdigit() and b"TaskWorker" in (entry / "cmdline").read_bytes():
                 parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
                 found += [int(entry.name)] * (parent in raylets)
     return found
@@ -217,6 +206,7 @@ OPTIONS = IndexOptions(batch_size=4, workers=1, commit_rows=16)  # chunks of 32
 
 
 @pytest.mark.server
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["worker", "machine"])
 def test_one_of_two_workers_is_lost(cluster, here, photos, model, tmp_path, lost):
     library = Library.create(tmp_path / "there", model)
@@ -245,6 +235,7 @@ def test_one_of_two_workers_is_lost(cluster, here, photos, model, tmp_path, lost
 
 
 @pytest.mark.server
+@pytest.mark.slow
 def test_the_command(cluster, here, photos, model, tmp_path, capsys, monkeypatch):
     from diptych.cli.app import run
 
@@ -272,16 +263,49 @@ def test_the_command(cluster, here, photos, model, tmp_path, capsys, monkeypatch
 
     # a model that is another one there
     moved = tmp_path / "elsewhere"
-    monkeypatch.setattr("diptych.library.indexing.images.Model.of", lambda encoder: on_ray.Model(str(moved), "x" * 32))
+    monkeypatch.setattr(
+        image_reading, "SentModel", lambda load, name, fingerprint, here: SentModel(load, str(moved), "x" * 32, here)
+    )
     code, _, err = diptych("index", photos, *place[:1], tmp_path / "third", *place[2:], "--model", model)
     assert (code, err.count("\n")) == (4, 1)
-    assert "a worker of the cluster cannot embed" in err
+    assert "a worker of the cluster cannot do its work" in err
     shutil.copytree(model, moved)
     code, _, err = diptych("index", photos, *place[:1], tmp_path / "third", *place[2:], "--model", model)
     assert "is another one there" in err
 
 
 @pytest.mark.server
+@pytest.mark.slow
+def test_embedding_again_tokens_and_filtering(
+    cluster, photos, model, tiny_model, small_model, shapes, cross_encoder_run, tmp_path, capsys, monkeypatch
+):
+    from diptych.cli.app import run
+
+    def diptych(*arguments):
+        capsys.readouterr()
+        assert run([str(one) for one in arguments]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    some = [path for path in sorted(photos.iterdir())[:40] if path.stem != "broken"]
+    other = tiny_model(tmp_path / "other", 1)
+    by_ray = ("--engine", "ray", "--address", cluster.address, "--workers", "1", "--json", "--quiet")
+    found = []
+    for name, flags in (("here", ("--json", "--quiet")), ("there", by_ray)):
+        folder = tmp_path / name
+        Library.create(folder, model).index(some)
+        tokens = diptych("rerank", "prepare", "--library", folder, "--reranker", cross_encoder_run.model, *flags)
+        again = diptych("library", "reembed", "--library", folder, "--model", other, *flags)
+        monkeypatch.setenv("DIPTYCH_CACHE", str(tmp_path / f"{name}-cache"))
+        line = ("--model", small_model, "--out", tmp_path / f"{name}-out", "--criterion", "equal-error")
+        kept = diptych("data", "filter", shapes, *line, *flags)
+        found.append((tokens, again, kept["pairs"], kept["kept"], kept["skipped"]))
+        assert (tokens["added"], again["embedded"], kept["pairs"]) == (40, 40, 135)
+    assert found[0] == found[1]
+    assert_same(Library.open(tmp_path / "here", other), Library.open(tmp_path / "there", other))
+
+
+@pytest.mark.server
+@pytest.mark.slow
 def test_workers_that_are_always_lost(cluster, photos, model, tmp_path):
     library = Library.create(tmp_path / "there", model)
     stop = threading.Event()
@@ -307,6 +331,7 @@ def test_workers_that_are_always_lost(cluster, photos, model, tmp_path):
 
 
 @pytest.mark.server
+@pytest.mark.slow
 def test_a_cluster_without_room(cluster, photos, model, tmp_path):
     import ray
 

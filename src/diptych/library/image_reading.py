@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,10 @@ import numpy as np
 
 from diptych.core.errors import DataError, Reason
 from diptych.core.protocols import Preprocess
-from diptych.core.shapes import Float32, UInt8
+from diptych.core.shapes import Float32, Shaped, UInt8
 from diptych.core.threads import map_ahead
 from diptych.core.types import BytesImage, ImageRef, Skipped
+from diptych.core.workers import SentModel
 from diptych.data.image_inputs import ImageLimits
 from diptych.data.images import Header, Photo, beginning_for, stream, thumbnail
 from diptych.data.video import VideoImage, probe
@@ -20,6 +21,7 @@ from diptych.encoders.video import MeanPooledVideo
 from diptych.library.embedding import embedded
 from diptych.library.encoder import Encoder
 from diptych.library.kinds import content_of_ref
+from diptych.library.opened import lasting_name
 from diptych.library.rendering.thumbnails import SIZE as THUMB_SIZE
 from diptych.library.sources import FoundImage
 from diptych.library.store.rows import content_of
@@ -140,3 +142,54 @@ def embed_all(
         for position, skipped in batch.skipped:
             results[streamed[position][0]] = skipped
     return results
+
+
+@dataclass(frozen=True)
+class EmbedImages:
+    """The task of embedding images (`core.workers.Task`): `Embedded` or `Skipped` for each `Unread`.
+
+    Those whose content is in `known` (sorted, of type S) are read, and not embedded.
+    """
+
+    model: SentModel[Encoder]
+    work: Work
+    known: Shaped[np.ndarray, n]
+
+    @classmethod
+    def by(cls, encoder: Encoder, work: Work, known: Collection[str] = ()) -> EmbedImages:
+        """The task for a model that is loaded here."""
+        sent = SentModel(_load, lasting_name(encoder), encoder.fingerprint, encoder)
+        return cls(sent, work, np.array(sorted(known), dtype="S"))
+
+    @property
+    def batch_size(self) -> int:
+        """Images embedded at once."""
+        return self.work.batch_size
+
+    @property
+    def threads(self) -> int:
+        """Decoding threads."""
+        return self.work.workers
+
+    def start(self, threads: int, device: str) -> Callable[[Sequence[Unread]], list[Embedded | Skipped]]:
+        """`embed_all`, by the model that is loaded now."""
+        encoder, known = self.model.get(threads, device), _Sorted(self.known)
+        return lambda images: embed_all(images, encoder, self.work, known)
+
+
+def _load(name: str, *, threads: int | None, device: str) -> Encoder:
+    from diptych.models import load
+
+    return load(name, threads=threads, device=device)
+
+
+class _Sorted(Container[str]):
+    """Contents in a sorted array, which the workers of a machine share without a copy."""
+
+    def __init__(self, contents: Shaped[np.ndarray, n]) -> None:
+        self._contents = contents
+
+    def __contains__(self, content: object) -> bool:
+        sought = str(content).encode()
+        place = int(np.searchsorted(self._contents, sought))
+        return place < len(self._contents) and bool(self._contents[place] == sought)
