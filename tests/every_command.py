@@ -50,6 +50,8 @@ class Case:
 
 CASES = (
     Case("demo --drawings 40", ("demo", "fit"), runs=True),
+    Case("demo {photos} --folder shown"),
+    Case("demo {photos} --folder shown --serve", ("serve",)),
     Case("index {photos} --library {library}"),
     Case("index {photos} --library other --store milvus://127.0.0.1:9/x", ("milvus",)),
     Case("index {photos} --library s3://bucket/x", ("s3",)),

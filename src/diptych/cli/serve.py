@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,6 +71,47 @@ def serve(
             /v1/relate with the model that it was fitted with; repeat for several. The filter.json of diptych data
             filter serves the latter.
     """
+    if generate_token and token is not None:
+        raise ConfigError("found --token and --generate-token; expected one of them")
+    serve_libraries(
+        library,
+        common,
+        host=host,
+        port=port,
+        token=token,
+        generate_token=generate_token,
+        allowed_host=allowed_host,
+        trusted_proxy=trusted_proxy,
+        read_only=read_only,
+        fetch_urls=fetch_urls,
+        decoders=decoders,
+        reranker=reranker,
+        beta=beta,
+        generator=generator,
+        calibration=calibration,
+    )
+
+
+def serve_libraries(
+    library: list[str],
+    common: Common,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    token: str | None = None,
+    generate_token: bool = False,
+    allowed_host: list[str] | None = None,
+    trusted_proxy: list[str] | None = None,
+    read_only: bool = False,
+    fetch_urls: bool = False,
+    decoders: int = 2,
+    reranker: str | None = None,
+    beta: float | None = None,
+    generator: str | None = None,
+    calibration: list[Path] | None = None,
+    then: Callable[[str], None] = lambda address: None,
+) -> None:
+    """What `serve` does; `then` is called with the address once the server answers."""
     with needed_by("diptych serve"):
         from diptych.inspection.relating import read_calibrations
         from diptych.models import load
@@ -77,8 +119,6 @@ def serve(
         from diptych.serve.app import create_app
         from diptych.serve.settings import Pressure, ServeSettings, new_token
     share_arenas()
-    if generate_token and token is not None:
-        raise ConfigError("found --token and --generate-token; expected one of them")
     secret = new_token() if generate_token else token
     settings = ServeSettings(
         host=host,
@@ -111,6 +151,7 @@ def serve(
         import sys
 
         sys.stdout.flush()
+        then(address)
 
     run.serve(application, settings, ready)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -168,8 +168,16 @@ class Indexer:
             )
         return replace(report, others=dict(others))
 
-    def read_words(self, reader: Callable[[BytesImage], str], *, progress: Progress = SILENT) -> WordReport:
+    def read_words(
+        self,
+        reader: Callable[[BytesImage], str],
+        *,
+        among: Collection[str] | None = None,
+        progress: Progress = SILENT,
+    ) -> WordReport:
         """Read the words inside every image that was never asked, so that `search` finds images by them too.
+
+        With `among`, only of the images with these ids.
 
         `reader` gives the words of an image, such as a `data.words.WordReader`; an image that it refuses by a DataError
         is skipped and named, and asked again next time. Interrupted, it goes on where it was. Needs no model.
@@ -178,7 +186,7 @@ class Indexer:
         """
         from .words import read_words
 
-        return read_words(self._opened, reader, progress)
+        return read_words(self._opened, reader, progress, among)
 
     def knows(self, root: str) -> bool:
         """Whether there are rows of a source, or at or below a path; by its written form."""

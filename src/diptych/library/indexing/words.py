@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,8 +51,14 @@ class WordReport:
         )
 
 
-def read_words(opened: Opened, reader: Callable[[BytesImage], str], progress: Progress = SILENT) -> WordReport:
-    """Read the words of all images that were never asked; what was done stays when it is interrupted.
+def read_words(
+    opened: Opened,
+    reader: Callable[[BytesImage], str],
+    progress: Progress = SILENT,
+    among: Collection[str] | None = None,
+) -> WordReport:
+    """Read the words of all images, or of those among these ids, that were never asked; what was done stays when it is
+    interrupted.
 
     Raises LibraryError for a library of texts, or one on a server.
     """
@@ -61,6 +67,7 @@ def read_words(opened: Opened, reader: Callable[[BytesImage], str], progress: Pr
     if holds_texts(store):
         raise LibraryError("a library of texts has no images to read words in; leave --ocr out")
     rows = [row for row in cells(store, "id", "path", "content", "meta") if not video_of(row[1])]
+    rows = [row for row in rows if among is None or row[0] in among]
     wanted = [Wanted(*row[:3]) for row in rows if "words" not in (json.loads(row[3]).get("photo") or {})]
     writer, skipped, counts = Writer(opened), list[Skipped](), Counter[str]()
     images = progress.track(read_again(wanted, opened.folder), "reading words", total=len(wanted))

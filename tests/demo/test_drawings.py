@@ -1,6 +1,7 @@
-"""The demo, run as a user does."""
+"""The demo on drawings and other pairs, run as a user does."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,7 @@ sys.exit(run(sys.argv[1:]))
 
 
 def test_it_runs_without_pytorch_and_its_model_opens(tmp_path: Path) -> None:
-    folder = tmp_path / "demo"
+    folder = tmp_path / "demo"  # not there yet
     command = [sys.executable, "-c", WITHOUT_TORCH, "demo", "--drawings", "40", "--folder", str(folder), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -58,3 +59,30 @@ def test_fitting_finds_what_the_base_model_does_not(
     whole = next(row for row in told["recall_at_10"] if row["language"] == "all")
     assert whole["after"] >= whole["before"]
     assert told["attribution"] == ""  # of OpenMoji, which is not used here
+    fitted = diptych.load(told["model"]).fingerprint
+    commands = [step["command"] for step in told["steps"]]
+    assert [command.split()[1] for command in commands] == ["data", "eval", "train", "eval", "index", "search"]
+    for command, step in zip(commands, told["steps"], strict=True):
+        assert step["seconds"] > 0
+        assert run([*shlex.split(command)[1:], "--json", "--quiet"]) == int(
+            step["title"] == "Check the pairs"
+        )  # some are wrong
+        again = json.loads(capsys.readouterr().out)
+        if command.startswith("diptych eval"):
+            measured = again["text_to_image"]["metrics"]["R@10"]["value"]
+            assert f"held-out images: {100 * measured:.1f} %" in step["lines"][0]
+        if command.startswith("diptych index"):
+            assert again["unchanged"] == again["total"] == 45
+    assert diptych.load(told["model"]).fingerprint == fitted  # the command fitted the same heads
+
+
+def test_few_pairs_are_not_fitted(shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    lines = shapes.read_text(encoding="utf-8").splitlines()[:6]
+    rows = [json.loads(line) for line in lines]
+    source = tmp_path / "few.jsonl"
+    source.write_text("".join(json.dumps({**row, "image": str(shapes.parent / row["image"])}) + "\n" for row in rows))
+    assert run(["demo", str(source), "--folder", str(tmp_path / "demo"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["recall_at_10"] == []
+    assert [step["title"] for step in told["steps"]][1] == "Fit nothing"
+    assert " --model base" in told["steps"][2]["command"]

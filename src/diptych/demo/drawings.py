@@ -1,4 +1,4 @@
-"""The demo: check, embed, search untrained, fit heads, search again, index, draw.
+"""The demo on pairs: check, measure, fit heads, measure again, index, search.
 
 On OpenMoji drawings with names in 14 languages that come with pip, or on a user's own source.
 """
@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diptych.core.config import Part
 from diptych.core.errors import DataError, LibraryError, Reason
 from diptych.core.files import write_bytes
 from diptych.core.protocols import SILENT, Progress
@@ -20,29 +19,22 @@ from diptych.core.types import FileImage, Hit, Pair
 from diptych.data import doctor
 from diptych.data.readers import open_source
 from diptych.data.readers.openmoji import ATTRIBUTION, iter_openmoji
-from diptych.data.splits import divide
+from diptych.data.splits import HELD_OUT, divide
 from diptych.evaluation import Embeddings, evaluate_embeddings
 from diptych.library import Library
 from diptych.library.rendering import Tile, can_draw, png, storyboard
 from diptych.models import DualEncoder, load
-from diptych.models.card import CardText
 from diptych.models.embed import embed_pairs
+
+from .steps import Step, Steps
 
 if TYPE_CHECKING:
     from diptych.data.doctor import SourceReport
 
 DRAWINGS = 800  # of 1,652: what fits in a minute or so on two cores
-# chosen on a part of the training pairs: 3,808 features of some hundred images take a strong regularisation
-FIT = Part("cca", {"regularisation": 3.0, "text_regularisation": 0.3, "power": 2.0})
-CARD = CardText(
-    summary="Made by `diptych demo`: the towers of `base` with linear heads computed in one step, by regularised "
-    "canonical correlations between image features and text features. Nothing was trained by gradients.",
-    data="The training pairs of the demo: OpenMoji drawings (CC BY-SA 4.0) and their names in 14 languages, or the "
-    "source that was given.",
-    limits="It knows what these pairs show, and no other images.",
-)
+CONFIG = Path(__file__).with_name("fit.toml")
+LEAST = 20  # pairs that something can be fitted to
 PER_ROW = 6  # images shown for each search
-_SHARE = 0.2  # of a source without splits is held out
 
 EMOJI_SEARCHES = (
     ("en", "a big red heart", ""),
@@ -95,6 +87,7 @@ class DemoResult:
     searches: tuple[Search, ...]
     sheet: Path
     attribution: str
+    steps: tuple[Step, ...]
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -116,40 +109,63 @@ class DemoResult:
             ],
             "sheet": str(self.sheet),
             "attribution": self.attribution,
+            "steps": [asdict(step) for step in self.steps],
         }
 
 
 def run(
-    folder: Path, *, source: str = "", drawings: int = DRAWINGS, seed: int = 0, progress: Progress = SILENT
+    folder: Path,
+    *,
+    source: str = "",
+    drawings: int = DRAWINGS,
+    seed: int = 0,
+    told: Callable[[Step], None] = lambda step: None,
+    progress: Progress = SILENT,
 ) -> DemoResult:
-    """Run the demo in `folder`: images, model, library and a contact sheet end up there.
+    """Run the demo in `folder`: images, config, model, library and a contact sheet end up there.
 
     Args:
         folder: made if missing; what is there from an earlier run is used again.
         source: any source of pairs; empty means the OpenMoji drawings.
         drawings: how many drawings to use.
+        told: called with each step when it is done.
 
     Raises DataError for a source that cannot be read, MissingExtraError without the [demo] packages.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    steps = Steps(told)
     spec = Path(source) if source else _drawn(folder, drawings, progress)
+    if not source:
+        steps.end(f"Draw {drawings} emojis and list them with their names in 14 languages: {spec}")
     opened = open_source(spec)
     # flat drawings share outlines: only equal ones count as duplicates there
     checked = doctor.check(opened, progress=progress, near=doctor.NEAR if source else 0)
     pairs = list(opened)
+    near = () if source else ("--near", "0")
+    steps.end("Check the pairs", ("data", "check", spec, *near), checked.to_text().splitlines())
     model = load("base")
     with_texts = [pair for pair in pairs if pair.texts]
     recalls: tuple[Recall, ...] = ()
     gallery = 0
-    progress.say(f"checked {len(pairs)} pairs")
-    if len(with_texts) >= 20:
-        split = divide(with_texts, "train", "val", _SHARE)
-        model, recalls, gallery = _fit(model, split, folder / "run", seed, progress)
-    progress.say("building the library")
+    if len(with_texts) >= LEAST:
+        model, recalls, gallery = _fit(model, with_texts, spec, folder, seed, steps, progress)
+    else:
+        steps.end(
+            "Fit nothing", (), [f"{len(with_texts)} pairs with a text are fewer than {LEAST}: base stays as it is"]
+        )
     library = _index(folder / "library", spec, model, progress)
+    named = model.folder if recalls else "base"
+    lines = [f"{len(library)} images"]
+    steps.end("Index the images", ("index", spec, "--library", library.folder, "--model", named), lines)
     searches = _searches(library, pairs, bool(source))
     sheet = folder / "found.png"
     sheet.write_bytes(_storyboard(library, searches))
+    first = ("--image",) * (searches[0].language == "image")
+    steps.end(
+        "Search in many languages, and by image",
+        ("search", *first, searches[0].query, "--library", library.folder),
+        [*map(_described, searches), f"all of it in one picture: {sheet}"],
+    )
     return DemoResult(
         folder,
         len(pairs),
@@ -161,7 +177,13 @@ def run(
         searches,
         sheet,
         "" if source else ATTRIBUTION,
+        tuple(steps.done),
     )
+
+
+def _described(shown: Search) -> str:
+    asked = f"{shown.query} ({shown.meaning})" if shown.meaning else shown.query[-44:]
+    return f"{shown.language:8} {asked:44} -> {', '.join(shown.names[:3])}"
 
 
 def _drawn(folder: Path, drawings: int, progress: Progress) -> Path:
@@ -183,19 +205,32 @@ def _drawn(folder: Path, drawings: int, progress: Progress) -> Path:
 
 
 def _fit(
-    base: DualEncoder, split: dict[str, list[Pair]], out: Path, seed: int, progress: Progress
+    base: DualEncoder, pairs: list[Pair], spec: Path, folder: Path, seed: int, steps: Steps, progress: Progress
 ) -> tuple[DualEncoder, tuple[Recall, ...], int]:
-    """Compute heads on cached features of the rest; measure on held-out pairs before and after."""
-    from diptych.runs import DualEncoderConfig, SideSettings, train
+    """Compute heads on cached features of the training pairs; measure on held-out pairs before and after."""
+    from diptych.runs import DataConfig, read_config, train
+
+    path, out, usual = folder / CONFIG.name, folder / "run", DataConfig()
+    split = divide(pairs, usual.train, usual.val, usual.val_share)  # as `diptych train` does it
+    count = len(split["val"])
+    held = usual.val if any(pair.split == usual.val for pair in pairs) else HELD_OUT
+
+    def measured(name: str, found: dict[str, tuple[int, float]]) -> None:
+        whole = f"R@10 of a text among {count} held-out images: {found['all'][1]:.1f} % (chance {1000 / count:.0f} %)"
+        title = "Measure the model as it is" if name == "base" else "Measure again"
+        steps.end(title, ("eval", spec, "--split", held, "--model", name), [whole])
 
     before = _recall(base, split["val"], progress)
-    progress.say(f"measured {base.name} on {len(split['val'])} held-out pairs; now fitting heads to the rest")
-    side = SideSettings(Part("model:base"), head=Part("linear"))
-    config = DualEncoderConfig(name="demo", image=side, text=side, fit=FIT, dim=512, seed=seed, card=CARD)
-    fitted: DualEncoder = train(config, split, out, progress=progress).model
+    measured("base", before)
+    write_bytes(path, CONFIG.read_bytes())
+    fitted: DualEncoder = train(read_config(path, seed=seed), split, out, progress=progress).model
+    seeded = ("--seed", str(seed)) if seed else ()
+    lines = [f"{len(split['train'])} pairs; the model: {out / 'model'}"]
+    steps.end("Fit heads to the other pairs", ("train", path, spec, "--out", out, *seeded), lines)
     after = _recall(fitted, split["val"], progress)
     recalls = tuple(Recall(language, texts, before[language][1], recall) for language, (texts, recall) in after.items())
-    return fitted, recalls, len(split["val"])
+    measured(str(out / "model"), after)
+    return fitted, recalls, count
 
 
 def _recall(model: DualEncoder, pairs: Sequence[Pair], progress: Progress) -> dict[str, tuple[int, float]]:
