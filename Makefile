@@ -9,7 +9,7 @@
 #                          of its own that takes what is there from the other one
 # make test-lowest   every command with the lowest versions of the dependencies that pyproject.toml allows
 # make test-extras   every command with each extra alone, in fresh environments (EXTRAS="serve raw" for some; half an hour)
-# make dist   the source archive and the wheel, built and checked, in dist
+# make dist   the source archive, the wheel and its bill of materials (CycloneDX), built and checked, in dist
 # make test-slow   the heavier runs, marked slow
 # make docs   the documentation as a site, in build/docs/site
 # make docs-check   builds it anew and reads it: links, anchors, weight, and in Chromium what it asks for and axe
@@ -115,9 +115,9 @@ $(VENV)/.docs: $(VENV)/.dev
 	@$(PIP) -e '.[docs]'
 	@touch $@
 
-$(VENV)/.release: | $(BIN)/python
+$(VENV)/.release: Makefile | $(BIN)/python
 	@$(BIN)/python -m venv $(VENV)/release
-	@$(VENV)/release/bin/python -m pip install --quiet --disable-pip-version-check build twine uv
+	@$(VENV)/release/bin/python -m pip install --quiet --disable-pip-version-check build twine uv cyclonedx-bom
 	@touch $@
 
 $(VENV)/.services: $(VENV)/.dev
