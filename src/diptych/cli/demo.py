@@ -34,7 +34,7 @@ def demo(
     drawings: int = 800,
     photographs: Annotated[int, _AT_LEAST_1] = 1000,
     serve: Annotated[bool, Parameter(negative=())] = False,
-    open: bool = True,
+    no_open: Annotated[bool, Parameter(negative=())] = False,
     common: Common = Common(),
 ) -> None:
     """Everything on real images, in about a minute.
@@ -60,7 +60,7 @@ def demo(
         drawings: How many OpenMoji drawings to use.
         photographs: How many photographs to index at most, spread evenly over a folder that has more.
         serve: At the end, serve the library and open its page in the browser.
-        open: Open the page. Without a screen only its address is printed.
+        no_open: Print the address of the page without opening it, as where there is no screen.
     """
     check_folder(folder, "--folder")
     if serve and common.json:
@@ -94,7 +94,7 @@ def demo(
         last = _recalls(result)
     common.show(result.to_json(), f"{last}{_summary(result, source)}")
     if serve:
-        _serve(result.library, query, open=open, common=common)
+        _serve(result.library, query, is_opened=not no_open, common=common)
 
 
 def _step(step: Step) -> str:
@@ -108,7 +108,7 @@ def _recalls(result: DemoResult) -> str:
     if not result.recalls:
         return ""
     lines = [
-        f"R@10 of a name among {result.gallery} held-out images (chance {1000 / result.gallery:.0f} %)",
+        f"R@10 of a name among {result.gallery} held-out images (chance {result.chance:.0f} %)",
         "  language   untrained   fitted",
         *(f"  {row.language:8} {row.before:9.1f} % {row.after:7.1f} %" for row in result.recalls),
         "",
@@ -137,12 +137,12 @@ def _summary(result: DemoResult | PhotoResult, source: str) -> str:
     )
 
 
-def _serve(library: Path, query: str, *, open: bool, common: Common) -> None:
+def _serve(library: Path, query: str, *, is_opened: bool, common: Common) -> None:
     """Serve the library on any port that is free, with the page open at a search, until it is interrupted."""
     from .serve import serve_libraries
 
     def show(address: str) -> None:
-        if open and _has_screen():
+        if is_opened and _has_screen():
             page = f"{address}/#{urlencode({'q': query})}" if query else address
             _in_background(webbrowser.open, page)
 

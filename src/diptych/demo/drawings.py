@@ -89,6 +89,11 @@ class DemoResult:
     attribution: str
     steps: tuple[Step, ...]
 
+    @property
+    def chance(self) -> float:
+        """R@10 in percent of an order by chance."""
+        return chance(self.gallery)
+
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
@@ -181,6 +186,11 @@ def run(
     )
 
 
+def chance(count: int) -> float:
+    """R@10 in percent among so many images, in an order by chance."""
+    return min(100.0, 1000 / count)
+
+
 def _described(shown: Search) -> str:
     asked = f"{shown.query} ({shown.meaning})" if shown.meaning else shown.query[-44:]
     return f"{shown.language:8} {asked:44} -> {', '.join(shown.names[:3])}"
@@ -216,7 +226,7 @@ def _fit(
     held = usual.val if any(pair.split == usual.val for pair in pairs) else HELD_OUT
 
     def measured(name: str, found: dict[str, tuple[int, float]]) -> None:
-        whole = f"R@10 of a text among {count} held-out images: {found['all'][1]:.1f} % (chance {1000 / count:.0f} %)"
+        whole = f"R@10 of a text among {count} held-out images: {found['all'][1]:.1f} % (chance {chance(count):.0f} %)"
         title = "Measure the model as it is" if name == "base" else "Measure again"
         steps.end(title, ("eval", spec, "--split", held, "--model", name), [whole])
 

@@ -37,7 +37,7 @@ QUERIES = (
     ("赤い車", "a red car"),
     ("a flower", ""),
 )  # query, what it means
-ABSENT = "a walrus playing the piano"
+ABSENT = "an astronaut on the moon"
 LETTERED = "a sign with words on it"
 _CANDIDATES = 20  # re-ranked
 _READ = 12  # images whose words are read: it takes seconds an image
