@@ -79,6 +79,14 @@ def test_the_results_do_not_go_among_the_photographs(
     assert not (photos / "demo").exists()
 
 
+def test_photographs_that_cannot_be_read_end_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "album"
+    folder.mkdir()
+    (folder / "broken.jpg").write_bytes(b"no image")
+    assert run(["demo", str(folder), "--folder", str(tmp_path / "demo"), "--quiet"]) == 3
+    assert "none of the images in" in capsys.readouterr().err
+
+
 def test_what_a_folder_of_photographs_is(photos: Path, shapes: Path, tmp_path: Path) -> None:
     assert is_of_photographs(str(photos))
     assert not is_of_photographs(str(shapes))  # a file

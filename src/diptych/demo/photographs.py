@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diptych.core.errors import ConfigError
+from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.extras import is_installed
 from diptych.core.file_names import unescape
 from diptych.core.protocols import SILENT, Progress
@@ -36,7 +36,7 @@ QUERIES = (
     ("місто вночі", "a city at night"),
     ("赤い車", "a red car"),
     ("a flower", ""),
-)  # query, what it means
+)  # query, what it means; empty where it is English
 ABSENT = "an astronaut on the moon"
 LETTERED = "a sign with words on it"
 _CANDIDATES = 20  # re-ranked
@@ -106,7 +106,8 @@ def run_on_photographs(
     rows = [(query, found) for query, found in hits.items() if found]
     if query:
         rows.append(run.search_image(hits[query][0]))
-    rows.append(run.rerank(query or QUERIES[0][0]))
+    english = [asked for asked, meaning in QUERIES if not meaning]  # what the re-ranker reads
+    rows.append(run.rerank(max(english, key=lambda asked: len(hits[asked]))))
     run.search_absent()
     run.copies()
     run.words()
@@ -136,7 +137,10 @@ class _Run:
         begun = time.monotonic()
         # a few are named one by one, so that others that the library holds already stay in it
         report = self.library.index([unescape(path) for path in few] if few else survey_of_all, progress=self.progress)
-        lines = [f"{number(report.found, 'photograph')} in the library, {report.added} of them new"]
+        if not report.found:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in report.reasons.items())
+            raise DataError(f"none of the images in {self.photographs} could be read: {reasons}", Reason.NO_IMAGE)
+        lines = [f"{number(report.found, 'photograph')} in the library, {report.added:,} of them new"]
         if report.embedded:
             lines[0] += f", {report.embedded / (time.monotonic() - begun):.0f} a second"
         lines += [f"skipped: {count} {reason}" for reason, count in report.reasons.items()]
@@ -175,16 +179,22 @@ class _Run:
         self.library.attach(reranker(self.library.card.fingerprint, load_cross_encoder(shipped.default())))
         before = self._asked(query)
         after = self._asked(query, rerank=_CANDIDATES)
-        lines = [f"{query}", f"  by two vectors:  {_named(before)}", f"  looked at again: {_named(after)}"]
+        lines = [
+            f"{query}",
+            f"  by two vectors:  {_named(before)}",
+            f"  looked at again: {_named(after)}",
+            _nothing(after),
+        ]
         command = ("search", query, *self._here, "--rerank", str(_CANDIDATES))
         self._end(f"Look at the best {_CANDIDATES} again with the re-ranker", command, lines)
         return f"{query}, re-ranked", after
 
     def search_absent(self) -> None:
         """Something that is hardly there."""
-        hits = self._asked(ABSENT, only_relevant=True)
-        command = ("search", ABSENT, *self._here, "--only-relevant")
-        self._end("Search for what is hardly there", command, [f"{ABSENT} -> {_named(hits)}"])
+        hits = self._asked(ABSENT, only_relevant=True, rerank=_CANDIDATES)
+        command = ("search", ABSENT, *self._here, "--rerank", str(_CANDIDATES), "--only-relevant")
+        lines = [f"{ABSENT} -> {_named(hits)}", _nothing(self._asked(ABSENT, rerank=_CANDIDATES))]
+        self._end("Search for what is hardly there", command, lines)
 
     def copies(self) -> None:
         """Copies of one image."""
@@ -234,6 +244,12 @@ class _Run:
     def _end(self, title: str, command: Sequence[str | os.PathLike[str]], lines: Sequence[str]) -> None:
         self.steps.end(title, command, [*lines, *dict.fromkeys(self._notes)])
         self._notes.clear()
+
+
+def _nothing(hits: Sequence[Hit]) -> str:
+    """How probable the re-ranker finds it that nothing in the library matches."""
+    said = hits[0].meta.get("nothing_matches") if hits else None
+    return "" if said is None else f"  that nothing matches: {said:.0%}"
 
 
 def _named(hits: Sequence[Hit]) -> str:
