@@ -1,12 +1,15 @@
 """How a Ray cluster is divided and reached. `tests/library/test_cluster.py` runs one."""
 
 import dataclasses
+import socket
+import time
 
 import pytest
 
 from diptych.core import on_ray
 from diptych.core.errors import ConfigError, LibraryError
 from diptych.core.extras import is_installed
+from diptych.core.notes import Notes
 
 needs_ray = pytest.mark.skipif(not is_installed("ray"), reason="needs Ray: pip install 'diptych[cluster]'")
 
@@ -50,3 +53,48 @@ def test_a_cluster_that_is_not_there():
 def test_a_device_is_given_by_the_cluster():
     with pytest.raises(ConfigError, match="choose auto, cpu or cuda"):
         on_ray.RayEngine(device="cuda:1")
+
+
+class Silent:
+    """Ray whose workers never answer. Nobody may be told anything: Ray would wait for the head."""
+
+    class exceptions:  # noqa: N801
+        RayError = RuntimeError
+
+    def wait(self, tasks, timeout):
+        time.sleep(timeout)
+        return [], tasks
+
+    def kill(self, actor):
+        assert self.may_be_told
+
+    may_be_told = False
+
+
+class Actor:
+    """A worker that never comes."""
+
+    class host:  # noqa: N801
+        @staticmethod
+        def remote():
+            return "task"
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_cluster_that_stops_is_noticed(monkeypatch, is_there):
+    monkeypatch.setattr(on_ray, "_LOOK", 0.05)
+    monkeypatch.setattr(on_ray, "_AWAY", 0.05)
+    share = on_ray._Share(1, 1, 0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        head = f"127.0.0.1:{server.getsockname()[1]}"
+        if not is_there:
+            server.close()
+        ray = Silent()
+        ray.may_be_told = is_there
+        pool = on_ray._Pool(ray, Actor, share, 0.2, Notes(), head)
+        if is_there:
+            with pytest.raises(LibraryError, match="gave no worker"):
+                list(pool.run(iter([["image"]])))
+        else:
+            with pytest.raises(on_ray.ClusterStoppedError, match=r"stopped in the middle.*run this again"):
+                list(pool.run(iter([["image"]])))

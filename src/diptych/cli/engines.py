@@ -1,7 +1,10 @@
 """`--engine ray --address HOST:PORT --workers N`: where images are read and embedded."""
 
+import atexit
 import contextlib
 import io
+import os
+import sys
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -41,8 +44,19 @@ def opened_engine(name: str, address: str | None, device: str) -> Iterator[Engin
     if name == "local":
         yield None
         return
-    from diptych.core.on_ray import RayEngine
+    from diptych.core.on_ray import ClusterStoppedError, RayEngine
 
     # Ray prints what happens to its workers, on stdout; the report says it too
-    with contextlib.redirect_stdout(io.StringIO()), RayEngine(address, device=device) as engine:
-        yield engine
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), RayEngine(address, device=device) as engine:
+            yield engine
+    except ClusterStoppedError as error:
+        atexit.register(_leave, error.exit_code)
+        raise
+
+
+def _leave(code: int) -> None:
+    """End the process now: Ray without its cluster crashes when Python cleans up."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

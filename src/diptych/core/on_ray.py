@@ -8,6 +8,7 @@ free.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import heapq
 import os
@@ -35,7 +36,7 @@ _MOST_DEATHS = 3  # of workers, over the same chunk
 _REACH = 5.0  # seconds to connect
 _PATIENCE = 300.0  # seconds without any worker
 _LOOK = 5.0  # seconds between two looks whether there is one
-_AWAY = 20.0  # seconds without the cluster's head; after 60 Ray ends the process by itself, without a word from us
+_AWAY = 40.0  # seconds without the cluster's head; after 60 Ray ends the process by itself, without a word from us
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,10 @@ class TaskWorker:
     @cached_property
     def _started(self) -> Callable[[Sequence[Located]], Sequence[Any]]:
         return self._task.start(self._threads, self._device)
+
+
+class ClusterStoppedError(LibraryError):
+    """A cluster whose head is gone. Ray would wait for it, and ends the process soon, so it is left alone."""
 
 
 class RayEngine:
@@ -102,7 +107,9 @@ class RayEngine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._connected:
+        if isinstance(error, ClusterStoppedError):
+            atexit.unregister(self._ray.shutdown)
+        elif self._connected:
             self._ray.shutdown()
             self._connected = False
 
@@ -160,7 +167,7 @@ class _Pool:
         self, ray: Any, start: Callable[[], Any], share: _Share, patience: float, notes: Notes, head: str | None
     ) -> None:
         self._ray, self._start, self._share, self._head = ray, start, share, head
-        self._seen = time.monotonic()  # the head
+        self._seen = self._looked = time.monotonic()  # the head was seen; it was looked for
         self._patience, self._notes = patience, notes
         self._workers: list[_Worker] = []
         self._starting: dict[Any, _Worker] = {}
@@ -205,16 +212,15 @@ class _Pool:
         except (self._ray.exceptions.RayError, ConnectionError) as error:
             self._workers.clear()  # nobody is there to be told
             raise _stopped(error) from error
-        if ready or self._head is None:
-            self._seen = time.monotonic()
-            return ready
-        try:
-            _connect(self._head)
-            self._seen = time.monotonic()
-        except OSError as error:
-            if time.monotonic() - self._seen > _AWAY:
-                self._workers.clear()
-                raise _stopped(error) from error
+        if self._head is not None and time.monotonic() - self._looked > _LOOK:
+            self._looked = time.monotonic()
+            try:
+                _connect(self._head)
+                self._seen = time.monotonic()
+            except OSError as error:
+                if time.monotonic() - self._seen > _AWAY:
+                    self._workers.clear()
+                    raise _stopped(error) from error
         return ready
 
     def _add_worker(self) -> None:
@@ -327,8 +333,8 @@ def _connect(address: str) -> None:
     socket.create_connection((host.strip("[]"), int(port)), _REACH).close()
 
 
-def _stopped(error: BaseException) -> LibraryError:
-    return LibraryError(
+def _stopped(error: BaseException) -> ClusterStoppedError:
+    return ClusterStoppedError(
         f"the Ray cluster stopped in the middle ({one_line(first_line(error))}); what was written is kept: start it "
         "again, then run this again"
     )
