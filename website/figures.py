@@ -105,6 +105,50 @@ FIGURES = {
             ("index", "rows"), ("rows", "journal"), ("journal", "snapshot"), ("where", "hits"),
         ],
     ),
+    "explain-preprocessing": Figure(
+        "How an image is prepared: its sides become the model's, then its colours are normalised",
+        {
+            "image": Box(0, 1, "image\nany two sides"),
+            "squash": Box(1, 0, "squash\nboth sides 224"),
+            "shortest": Box(1, 1, "shortest\nshorter side 224"),
+            "longest": Box(1, 2, "longest\nlonger side 224"),
+            "cut": Box(2, 1, "centre cut\n224 x 224"),
+            "pad": Box(2, 2, "padded with fill\n224 x 224"),
+            "colours": Box(3, 1, "(x - mean) / std\neach channel"),
+            "model": Box(4, 1, "image tower", "frozen"),
+        },
+        [
+            ("image", "squash"), ("image", "shortest"), ("image", "longest"), ("squash", "colours"),
+            ("shortest", "cut"), ("longest", "pad"), ("cut", "colours"), ("pad", "colours"), ("colours", "model"),
+        ],
+    ),
+    "explain-tokenisation": Figure(
+        "How a text becomes tokens: cleaned, cut into pieces, each piece a number, cut or padded to the model's length",
+        {
+            "text": Box(0, 0, "text\nA photo of a cat!"),
+            "cleaned": Box(1, 0, "cleaned\na photo of a cat !"),
+            "pieces": Box(2, 0, "tokenizer\npieces, as ids", "frozen"),
+            "closed": Box(3, 0, "begin, end\ncut to the length"),
+            "padded": Box(4, 0, "ids and mask\npadded", "result"),
+        },
+        [("text", "cleaned"), ("cleaned", "pieces"), ("pieces", "closed"), ("closed", "padded")],
+    ),
+    "explain-protocols": Figure(
+        "How the numbers arise: all cosines, the rank of the best right item of each query, then shares and intervals",
+        {
+            "images": Box(0, 0, "n images\nof the split"),
+            "texts": Box(0, 1, "m texts\nof the split"),
+            "scores": Box(1, 0.5, "n x m cosines\nties count against"),
+            "i2t": Box(2, 0, "image to text\nbest right text's rank"),
+            "t2i": Box(2, 1, "text to image\nbest right image's rank"),
+            "metrics": Box(3, 0.5, "R@k, medR, mAP\nmeans over queries", "result"),
+            "intervals": Box(4, 0.5, "95 % intervals\n1,000 resamples"),
+        },
+        [
+            ("images", "scores"), ("texts", "scores"), ("scores", "i2t"), ("scores", "t2i"), ("i2t", "metrics"),
+            ("t2i", "metrics"), ("metrics", "intervals"),
+        ],
+    ),
 }  # fmt: skip
 
 

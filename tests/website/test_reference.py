@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import re
 from typing import Any
 
 import pytest
@@ -88,6 +89,12 @@ def test_every_key_of_a_config_is_named_in_its_section(kind: str, pages: dict[st
         own = page.partition(f"## [{section}]\n" if section else "## At the top\n")[2].partition("\n## ")[0]
         below = f"[{section}.{key}]".replace("[.", "[")
         assert f"<code>{key}</code>" in own or f"## {below}\n" in page or f"## [{below}]\n" in page, (section, key)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_key_of_a_config_says_what_it_does(kind: str, pages: dict[str, str]) -> None:
+    page = pages[f"reference/configs/{kind}.md"]
+    assert re.findall(r"<tr><td><code>(\w+)</code></td>(?:<td>(?:(?!</td>).)*</td>){2}<td></td></tr>", page) == []
 
 
 def test_comments_are_those_above_behind_and_below_a_field() -> None:

@@ -121,7 +121,7 @@ def comments(cls: type[Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     for one in reversed(cls.__mro__):
         if dataclasses.is_dataclass(one):
-            found |= _comments(textwrap.dedent(inspect.getsource(one)))
+            found |= {name: text for name, text in _comments(textwrap.dedent(inspect.getsource(one))).items() if text}
     return found
 
 

@@ -13,7 +13,7 @@ CUTS = (1, 5, 10)
 class CardText:
     """What only a person can say about a model."""
 
-    summary: str = ""
+    summary: str = ""  # what the model does, in a sentence or two
     data: str = ""  # what it was trained on, and under which terms
     licence: str = ""  # SPDX name of the weights' licence
     limits: str = ""  # what it is not good for

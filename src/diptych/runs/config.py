@@ -37,20 +37,23 @@ class DataConfig:
     """Which pairs are used, and how their images are varied."""
 
     source: str = ""  # any source that `diptych data check` reads; one that is given to `train` overrides it
-    train: str = "train"
-    val: str = "val"
+    train: str = "train"  # split to learn from
+    val: str = "val"  # split that chooses the best epoch; "held-out": a part of `train`, by a hash of the id
     # further sources that the model is measured on, before and after: their test split, or all records
     also: tuple[str, ...] = ()
     val_share: float = 0.1  # held out by a hash of the id where the source names no splits; see data.splits
     langs: tuple[str, ...] = ()  # empty: all
     fields: tuple[str, ...] = ()  # empty: all
-    views: tuple[str, ...] = ("full", "flip")
+    views: tuple[str, ...] = (
+        "full",
+        "flip",
+    )  # of each image, whose features are cached: full, flip, crop-0, crop-1, ...
     images: OnlineImages | None = None  # decode and augment images while training, in place of cached views
     plain: float = 0.4  # probability of a view that is no crop
     # texts of an image that stand in one batch, so that the image is embedded once for them; 0: each text is drawn
     # on its own, which is better where images cost nothing because their features are cached
     together: int = 0
-    workers: int = 2
+    workers: int = 2  # threads that decode images for the cache
     # language as regularisation: a text is replaced by a back-translation or by one in another language, where the
     # source has any; validation uses the originals alone
     language: LanguagePolicy | None = None
@@ -86,9 +89,9 @@ class DataConfig:
 class TrainConfig:
     """What the configs of every kind share; `diptych.runs.run.KINDS` lists the kinds."""
 
-    name: str
-    kind: str = ""
-    seed: int = 0
+    name: str  # of the model, and of its folder below runs/
+    kind: str = ""  # what is trained; a file without it trains a dual encoder
+    seed: int = 0  # of first weights, batches and dropout: the same seed gives the same run
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     card: CardText = field(default_factory=CardText)

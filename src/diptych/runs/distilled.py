@@ -49,9 +49,9 @@ class DistilledConfig(TrainConfig):
     dim: int = 0  # of a student of these parts; 0: that of the teacher
     any_data: bool = False  # allow other pairs than those that a cross-encoder was trained on
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
-    loss: Part = field(default_factory=lambda: Part("info_nce", {"temperature": 0.05}))
+    loss: Part = field(default_factory=lambda: Part("info_nce", {"temperature": 0.05}))  # beside the teacher's
     fresh: bool = False  # the student's heads start from scratch; otherwise from their weights
-    compact: bool = False
+    compact: bool = False  # store the heads in 8 bits: half the size, for models that ship
 
     def __post_init__(self) -> None:
         super().__post_init__()

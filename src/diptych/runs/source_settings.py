@@ -18,13 +18,12 @@ from diptych.data.readers import SourceOptions
 class SourceSettings(SourceOptions):
     """A source beside others, with the options of `diptych data check`. In TOML each is a table `[[data.sources]]`."""
 
-    path: str = ""
+    path: str = ""  # file or folder of pairs
     name: str = ""  # in logs and on the card; left out: the name of its file or folder
     weight: float = 0.0  # share of an epoch that is of this source; 0: every record once an epoch
-    # left out (empty, or 0): as in [data]
-    train: str = ""
-    val: str = ""
-    val_share: float = 0.0
+    train: str = ""  # its split to learn from; left out: as in [data], and so the next two
+    val: str = ""  # its split that helps to choose the best epoch
+    val_share: float = 0.0  # held out where it names no splits
     langs: tuple[str, ...] = ()  # of those that data.langs takes
     fields: tuple[str, ...] = ()  # of those that data.fields takes
 

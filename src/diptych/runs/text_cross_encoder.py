@@ -52,7 +52,7 @@ class TextObjective:
     the degree that its label says; so the score's sigmoid is a probability.
     """
 
-    name: str = RANKING
+    name: str = RANKING  # ranking | binary
     negatives: int = 7  # wrong texts beside each right one: first those labelled unrelated, then mined ones
     mined: int = 30  # of so many of the dual encoder's nearest wrong texts, drawn at random
 
@@ -66,8 +66,8 @@ class TextObjective:
 class PairReader:
     """The tokenizer, and the network over the rows of pairs."""
 
-    tower: Part = field(default_factory=lambda: Part("wordpiece", {"max_tokens": 32}))
-    network: Part = field(default_factory=lambda: Part("transformer"))
+    tower: Part = field(default_factory=lambda: Part("wordpiece", {"max_tokens": 32}))  # a tokenizer
+    network: Part = field(default_factory=lambda: Part("transformer"))  # reads the tokens of both texts in one row
 
 
 @dataclass(frozen=True, kw_only=True)

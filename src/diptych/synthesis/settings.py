@@ -32,7 +32,7 @@ class XmcSettings:
     """XMC-GAN: sizes of both networks, and how much each loss counts (0 switches it off)."""
 
     width: int = 32  # channels of the finest map; coarser ones have up to `most` times as many
-    most: int = 8
+    most: int = 8  # largest multiple of `width` of a coarser map
     noise: int = 128  # numbers of z
     sentence_width: int = 128  # of the sentence where it modulates
     mapping: int = 0  # hidden layers between the sentence and what modulates; 0 is a linear map, as in the paper
@@ -50,7 +50,7 @@ class XmcSettings:
     frozen: float = 1.0  # generated <-> real, in the features of the frozen network
     reconstruct: float = 0.0  # distance of the real image from the nearest of some generated ones; not in the paper
     nearest: int = 4  # how many: a text may have several images, and each noise may take one
-    temperature: float = 0.1
+    temperature: float = 0.1  # of the four contrastive losses above: cosines are divided by it
     region_sharpness: float = 5.0  # rho_1: how sharply a word chooses among the regions
     word_sharpness: float = 5.0  # rho_2: how much the best fitting word counts
     # where this differs from the paper; the other values are the paper's
@@ -81,7 +81,7 @@ class XMrsSettings:
     """X-MRS's synthesis: sizes of both networks, and how much each loss counts (0 switches it off)."""
 
     width: int = 32  # channels of the finest map; coarser ones have up to `most` times as many
-    most: int = 8
+    most: int = 8  # largest multiple of `width` of a coarser map
     discriminator_width: int = 0  # the same of the discriminator; 0 is `width`
     noise: int = 100  # numbers of z
     condition_width: int = 128  # of the condition that is drawn around the embedding
@@ -89,7 +89,7 @@ class XMrsSettings:
     encoder_size: int = 0  # pixels of a generated image when the encoder sees it; 0 is the encoder's own size
     condition: str = "text"  # text | image: whose embedding the generator gets
     classes: float = 1.0  # cross-entropy of the record's class, where records have one
-    kl: float = 2.0
+    kl: float = 2.0  # Kullback-Leibler divergence of the drawn condition from a standard normal
     to_image: float = 32.0  # distance to the image's embedding, as the frozen encoder sees it
     to_text: float = 32.0  # and to the text's
 

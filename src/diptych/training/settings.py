@@ -21,9 +21,9 @@ FREE_TO_CHANGE = frozenset({"checkpoint_minutes", "checkpoint_steps", "log_steps
 class TrainingSettings:
     """How long, how fast, on what, and when to stop. A step is one update of the weights."""
 
-    epochs: int = 10
+    epochs: int = 10  # times that every record is seen, at most (see patience)
     batch_size: int = 1000  # pairs in one loss, over all processes
-    learning_rate: float = 1e-3
+    learning_rate: float = 1e-3  # the highest, after the warm-up
     weight_decay: float = 0.05  # of matrices; decoupled for adamw, an L2 penalty for adam and sgd
     warmup: float = 0.1  # share of all steps with a rising learning rate
     schedule: str = "cosine"  # cosine | constant | linear | step, after the warm-up

@@ -21,18 +21,17 @@ TEXT_TO_IMAGE, IMAGE_TO_TEXT = DIRECTIONS = ("text_to_image", "image_to_text")
 class NetworkSettings:
     """Sizes of the network, and what is dropped while it trains."""
 
-    width: int = 256
-    layers: int = 2
-    heads: int = 4
+    width: int = 256  # numbers of each token
+    layers: int = 2  # transformer blocks that read the text and look at the image
+    heads: int = 4  # of attention; they divide the width
     max_tokens: int = 40  # word pieces of a text; what is longer is cut
-    dropout: float = 0.1
+    dropout: float = 0.1  # share of numbers dropped within each block
     word_dropout: float = 0.1  # share of input words hidden, so that the network has to use the image
     region_keep: float = 0.75  # share of the regions that a training step sees
     blank: float = 0.1  # share of images replaced by the learnt empty one, which gives log p(text)
     decoders: str = SHARED  # one decoder reads in both directions; separate: one forwards and another backwards
-    tokens: int = (
-        0  # of an image or a frame, in the shape of the finest map, which is pooled; 0: one for each place of it
-    )
+    # of an image or a frame, in the shape of the finest map, which is pooled; 0: one for each place of it
+    tokens: int = 0
     # what the word vectors begin with: a text tower ("use"), or a file of word vectors. Empty: at random
     vectors: str = ""
 
@@ -89,7 +88,7 @@ class ObjectiveSettings:
     `contrastive_texts` adds the same over the texts y' of the group, by h(x, y') - log p(y'): what orders texts.
     """
 
-    name: str = "captioning"
+    name: str = "captioning"  # captioning | itm | vse
     label_smoothing: float = 0.1  # captioning
     margin: float = 0.2  # vse
     group: int = 8  # pairs among which the wrong partners are looked for, one text an image

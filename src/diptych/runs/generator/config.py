@@ -46,6 +46,7 @@ class GeneratorConfig(TrainConfig):
     discriminator_rate: float = 4.0  # its learning rate, as a multiple of training.learning_rate
     init: str = ""  # a generator whose weights are the starting point; its discriminator starts from scratch
     replay: bool = True  # on one GPU: hold all pairs there, record each network's step once and replay it
+    # what is done alike to real and generated images before the discriminator sees them
     augment: tuple[str, ...] = ("colour", "translation", "cutout")
     # the frozen network in whose features generated images are compared with real ones
     frozen_network: Part = field(default_factory=lambda: Part("efficientnet-lite0"))
