@@ -1,7 +1,8 @@
 """The pages of docs/ as the site shows them, with each file elsewhere in the repository that they link to.
 
 On a forge such a link opens the file beside docs/. The site has no forge to point at, so it shows a copy: a file of
-text or code as a page, a folder as a page that lists its files, an image as it is. Links in a copy are followed too.
+text or code as a page, a notebook as its prose and cells, a folder as a page that lists its files, an image as it is.
+Links in a copy are followed too.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ _FENCED = re.compile(r"(^ *(`{3,}).*?^ *\2`*$)", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=\))")
 _LANGUAGES = {".py": "python", ".toml": "toml", ".yaml": "yaml", ".conf": "nginx", ".service": "ini", ".md": "markdown"}
 _IMAGES = {".png", ".svg", ".jpg", ".webp"}
+_MARKDOWN = "# %% [markdown]\n"  # begins a cell of prose in a notebook that is kept as a script
 _HIDDEN = "---\nsearch:\n  exclude: true\n---\n"  # of the site's own search, where the page that links to it is found
 
 
@@ -87,11 +89,24 @@ def _page(source: Path, root: Path, kept: set[Path], link: Callable[[str], str])
     if source.is_dir():
         return _HIDDEN + _folder(source, name, kept, link)
     text = source.read_text(encoding="utf-8")
+    if text.startswith(_MARKDOWN):
+        return notebook(text)
     if source.suffix != ".md":
         fence = "`" * max(4, 1 + max(map(len, re.findall(r"`+", text)), default=0))
         return f"{_HIDDEN}# {name}\n\n{fence}{_LANGUAGES.get(source.suffix, 'text')}\n{text.rstrip()}\n{fence}\n"
     front = "" if source.is_relative_to(root / "docs") else _HIDDEN
     return front + outside_code(text, lambda prose: _LINK.sub(lambda found: link(found[1]), _separated(prose)))
+
+
+def notebook(script: str) -> str:
+    """The page of a notebook kept as a script: cells of prose are commented, those of code follow `# %%`."""
+    cells = [_MARKDOWN + cell for cell in script.split(_MARKDOWN)[1:]]
+    parts = []
+    for cell in cells:
+        prose, *code = cell.split("# %%\n")
+        parts.append("\n".join(line.removeprefix("#").removeprefix(" ") for line in prose.splitlines()[1:]).strip())
+        parts += [f"```python\n{one.strip()}\n```" for one in code]
+    return "\n\n".join(parts) + "\n"
 
 
 def _folder(source: Path, name: str, kept: set[Path], link: Callable[[str], str]) -> str:
@@ -104,7 +119,7 @@ def _head(path: Path) -> str:
     """What the first line of a file says of it."""
     if path.is_dir():
         return ""
-    first = path.read_text(encoding="utf-8").lstrip().partition("\n")[0]
+    first = path.read_text(encoding="utf-8").lstrip().removeprefix(_MARKDOWN).partition("\n")[0]
     return first.strip('#" ').replace("|", "\\|")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from website.sources import LinkError, publish
+from website.sources import LinkError, notebook, publish
 
 
 def repository(folder: Path, **pages: str) -> Path:
@@ -56,3 +56,8 @@ def test_a_link_to_what_is_not_there_is_named(target: str, tmp_path: Path) -> No
     (tmp_path / "outside.md").write_text("not of the repository")
     with pytest.raises(LinkError, match=r"docs/guide\.md links to .*, which is no file of the repository"):
         publish(repository(tmp_path / "repository", guide=f"[x]({target})"), tmp_path / "out")
+
+
+def test_a_notebook_is_its_prose_and_cells() -> None:
+    script = "# %% [markdown]\n# # One\n#\n# Words, `a`.\n\n# %%\nx = 1\n\n# %% [markdown]\n# ## Two\n\n# %%\nx + 1\n"
+    assert notebook(script) == "# One\n\nWords, `a`.\n\n```python\nx = 1\n```\n\n## Two\n\n```python\nx + 1\n```\n"

@@ -22,7 +22,8 @@ from diptych.models.embed import EmbeddedImages, EmbeddedPairs, EmbeddedTexts, e
 
 from .text_reranking import TextReranker
 
-FITTED = "reranker_fitted_on"  # a kind of note
+FITTED, FEW = "reranker_fitted_on", "few_records"  # kinds of notes
+FEWEST = 20  # records: of fewer, guessing alone finds more than half among the first ten
 Modality = Literal["image-text", "text-text", "image-image"]
 Relevance = Literal["pair", "group"]
 
@@ -291,6 +292,7 @@ def _report(
     vectors: EmbeddedPairs | EmbeddedTexts | EmbeddedImages,
     reranker: TextReranker | None = None,
 ) -> evaluation.Report:
+    _note_few(found, source)
     return evaluation.Report(
         found,
         model=encoder.name if reranker is None else f"{encoder.name}, {reranker.to_text()}",
@@ -304,3 +306,15 @@ def _report(
         content=vectors.content,
         notes=tuple(source.notes),
     )
+
+
+def _note_few(
+    found: evaluation.Evaluation | evaluation.WithinEvaluation | evaluation.JudgedEvaluation, source: Source
+) -> None:
+    """Note, once a source, that so few records say little of a model."""
+    is_judged = isinstance(found, evaluation.JudgedEvaluation)  # whose gallery holds the documents of other splits too
+    if is_judged or found.records >= FEWEST or any(note.kind == FEW for note in source.notes):
+        return
+    chance = min(1.0, 10 / max(1, found.records))
+    detail = f"too few records to judge by, guessing alone gives an R@10 of {chance:.0%} (take hundreds); measured"
+    source.notes.add(FEW, detail, count=found.records)
