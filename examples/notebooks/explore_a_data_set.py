@@ -61,4 +61,7 @@ for place in np.argsort(-lead)[:4]:
     print(f"{named[names[place]].name:14} says {names[place]!r}; {nearer!r} is nearer by {lead[place]:.2f}")
 
 # %% [markdown]
+# The church that is called a turtle is among the four. The turtle that is called a church is not, and three right names
+# are: `base` does not know these drawings well.
+#
 # On real data `diptych data filter` does this with a threshold that is calibrated on the source itself.
