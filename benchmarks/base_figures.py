@@ -50,7 +50,7 @@ from diptych.data.pair_list import IMAGE_TEXT
 from diptych.data.readers import SourceOptions, open_source
 from diptych.data.readers.openmoji import iter_openmoji
 from diptych.data.write import write_pairs
-from diptych.demo import DRAWINGS
+from diptych.demo.drawings import DRAWINGS
 from diptych.evaluation import Positives
 from diptych.evaluation.ranks import ranks_from_embeddings
 from diptych.evaluation.reliability import fit_logistic

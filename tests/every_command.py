@@ -119,6 +119,7 @@ CASES = (
     Case("library repair --library {library}"),
     Case("library compact --library {library}"),
     Case("library list --library {library} --sort size"),
+    Case("library tune --library {library} --use exact"),
     Case("library duplicates --library {library}"),
     Case("library reread --library {library}"),
     Case("library rm --where width=41 --library {library}"),

@@ -159,4 +159,6 @@ def test_images_and_hits_are_reranked(cross_encoder_run: Any, small_model: Path,
 def test_images_are_generated_from_words() -> None:
     made = diptych.generate(["a red apple", "ein grüner Apfel"], seed=1)
     assert made.shape == (2, 64, 64, 3)
-    assert np.array_equal(made[:1], diptych.generate("a red apple", seed=1))
+    alone = diptych.generate("a red apple", seed=1)
+    # products of other sizes are summed in another order, which may round a colour the other way
+    assert np.abs(made[:1].astype(int) - alone).max() <= 1

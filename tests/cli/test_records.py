@@ -62,7 +62,7 @@ def test_a_sheet_shows_each_records_own_picture(diptych, small_model, tmp_path):
         *("--sheet-count", 4, "--json", "--quiet"),
     )
     assert code == 0, err
-    assert notes(json.loads(out)) == {"repeated_id": 2}
+    assert notes(json.loads(out)) == {"repeated_id": 2, "few_records": 4}
     drawn = np.asarray(PIL.Image.open(sheet).convert("RGB"))
     queries = drawn[:, 28 : 28 + 168].reshape(-1, 3)  # the pictures as queries are in the first column
     for colour in ((255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 0)):
@@ -106,7 +106,7 @@ def test_eval_uses_every_image_and_says_what_is_shared(diptych, several, small_m
     code, out, err = diptych("eval", several, "--model", small_model, "--bootstrap", 50, "--json", "--quiet")
     assert code == 0, err
     told = json.loads(out)
-    assert (told["records"], told["images"], told["texts"], notes(told)) == (15, 45, 30, {})
+    assert (told["records"], told["images"], told["texts"], notes(told)) == (15, 45, 30, {"few_records": 15})
     assert told["image_to_text"]["queries"]["max"] == 45
     assert told["text_to_image"]["positives_per_query"] == {"min": 3, "mean": 3.0, "max": 3}
     assert told["bootstrap"]["unit"] == "record"
@@ -148,7 +148,7 @@ def test_rows_that_stand_apart_measure_as_their_neighbours_do(diptych, shapes, s
         code, out, err = diptych("eval", path, "--model", small_model, "--bootstrap", 0, "--json", "--quiet")
         assert code == 0, err
         told.append(json.loads(out))
-    assert notes(told[0]) == notes(told[1]) == {"joined_rows": 5}
+    assert notes(told[0]) == notes(told[1]) == {"joined_rows": 5, "few_records": 5}
     for direction in ("image_to_text", "text_to_image"):
         apart, beside = ({name: one["value"] for name, one in each[direction]["metrics"].items()} for each in told)
         assert apart == pytest.approx(beside)

@@ -350,9 +350,12 @@ def test_interrupted_texts_say_how_many_are_kept(library, tmp_path, monkeypatch)
 
 
 def test_embedding_anew_says_when_it_is_interrupted_how_many_are_kept(filled, other_encoder, monkeypatch):
+    from diptych.core import workers
     from diptych.library.maintenance import reembed as reembedding
 
-    monkeypatch.setattr(reembedding, "_COMMIT", 2)
+    for name in ("_BATCH", "_COMMIT"):
+        monkeypatch.setattr(reembedding, name, 2)
+    monkeypatch.setattr(workers, "_BATCHES", 1)
     real, calls = type(other_encoder).encode_pixels, []
 
     def twice(model, pixels):

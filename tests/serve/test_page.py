@@ -742,7 +742,7 @@ def test_images_are_selected_exported_deleted_and_taken_back(visit) -> None:
     page.fill("#filter-value", "2035")
     page.click("#filter-add")
     here.wait_for(1)
-    assert page.inner_text("#selected") == "2 selected, 2 of them not shown here"
+    here.until("document.querySelector('#selected').textContent === '2 selected, 2 of them not shown here'")
     page.click("#select-delete")
     here.until("document.querySelector('#size').textContent === '34 images'")
     assert page.is_hidden("#selection")
