@@ -359,11 +359,14 @@ class TestOnServer:
         assert copy.stat().st_mtime_ns != before  # by which a server knows
 
     def test_an_export_is_imported(self, address, filled, encoder, tmp_path, monkeypatch):
+        def interrupted(*_):
+            raise KeyboardInterrupt
+
         filled.add([NewItem(png(RED, mark=7), "up.png", meta={"k": 1})])
         filled.delete(where="name = 'white.png'")
         filled.export(tmp_path / "out.tar")
         with monkeypatch.context() as broken:
-            broken.setattr(transfer, "_write_rows", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+            broken.setattr(transfer, "_write_rows", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 restore(tmp_path / "out.tar", address)
         with pytest.raises(LibraryError, match="is not a library"):

@@ -178,9 +178,7 @@ class Reader:
     def vector_of(self, identifier: str) -> Float32[np.ndarray, d]:
         """The unit vector of one of the library's images. Raises DataError when there is none with this id."""
         found = self._opened.view.vector(of_type(identifier, str, "the id of an item"))
-        if found is None:
-            raise no_item(identifier)
-        return found
+        return self._row(identifier).vector if found is None else found
 
     # -- items -------------------------------------------------------------------------------------
 
@@ -221,8 +219,16 @@ class Reader:
         return Page(items, following, len(found), len(found) - found.known)
 
     def facts(self, ids: Sequence[str]) -> list[RowFacts]:
-        """What is known about these images, in the order of the ids; unknown ids are left out."""
-        return [replace(one, path=self._location(one.path)) for one in self._opened.view.rows(ids)]
+        """What is known about these images, in the order of the ids; unknown ids are left out.
+
+        A row that the version here does not have yet, as one that another machine has just written, is read from the
+        store, which `get` and `items` ask too.
+        """
+        found = {one.id: one for one in self._opened.view.rows(ids)}
+        if missing := [one for one in ids if one not in found]:
+            newer = self._opened.store().get(missing, vectors=False)
+            found |= {row.id: RowFacts(row.id, row.path, row.content, row.summary()) for row in newer}
+        return [replace(found[one], path=self._location(found[one].path)) for one in ids if one in found]
 
     def original(self, identifier: str) -> Path:
         """The file of an image. Raises DataError when there is none, or it is part of a tar or table."""
@@ -247,7 +253,7 @@ class Reader:
 
     def thumbnail(self, identifier: str) -> bytes | None:
         """The JPEG thumbnail of an image by its id, or None when there is none."""
-        found = self._opened.view.rows([identifier])
+        found = self.facts([identifier])
         return self._opened.thumbnails.read(found[0].content) if found else None
 
     def trash(self) -> list[Trashed]:

@@ -162,7 +162,7 @@ class LanceStore:
 
     def get(self, ids: Collection[str], part: Part = "live", *, vectors: bool = True) -> list[Row]:
         """The rows with these ids, sorted by id; unknown ids are left out."""
-        wanted = sorted(set(ids))
+        wanted = sorted(one for one in set(ids) if one.isascii())  # as all are; half a character cannot be asked for
         if not wanted:
             return []
         rows = []
